@@ -1,0 +1,56 @@
+"""Keeping a copy of the best checkpoint."""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from etils import epath
+
+from . import files
+from .errors import DamagedCheckpoint
+from .reader import read_card
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Best:
+    """Keeps the checkpoint that is best by a metric in a directory of its own.
+
+    What the best is so far stands in its card, so that a restart knows it.
+
+    Attributes:
+        directory: where the copy lies.
+        metric: name of the metric that decides.
+        mode: whether the largest or the smallest value is the best.
+    """
+
+    directory: epath.Path
+    metric: str
+    mode: Literal["max", "min"]
+
+    def consider(self, checkpoint: epath.Path, metrics: Mapping[str, float]) -> None:
+        """Keeps a copy of the checkpoint if its metrics are better than the best so far."""
+        value = metrics.get(self.metric, math.nan)
+        if math.isnan(value) or (self.directory / f"{checkpoint.name}.index").exists():
+            return
+        previous = files.find_checkpoints(self.directory)
+        if not self._is_better(value, previous):
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        files.copy(checkpoint, self.directory)
+        for outdone in previous:
+            files.remove(outdone)
+
+    def _is_better(self, value: float, previous: list[epath.Path]) -> bool:
+        for checkpoint in previous:
+            try:
+                best = read_card(checkpoint).metrics[self.metric]
+            except (DamagedCheckpoint, KeyError):
+                log.warning("%s does not tell its %s; it is replaced.", checkpoint, self.metric)
+                continue
+            if not (value > best if self.mode == "max" else value < best):
+                return False
+        return True

@@ -1,0 +1,61 @@
+"""The card: a checkpoint's description of itself, saved inside it as one string variable."""
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import tensorflow as tf
+
+from ..compat import keras_version
+from .structure import Structure
+
+CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def versions() -> dict[str, str]:
+    """The versions that write the card."""
+    return {
+        "tensorflow": tf.__version__,
+        "keras": keras_version(),
+        "python": platform.python_version(),
+    }
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        step: steps trained.
+        epoch: whole epochs trained; None where the steps of an epoch are not known.
+        metrics: the latest metrics, by name.
+        settings: the configuration of the run, as nested dictionaries.
+        structure: its layers, variables and optimizers.
+        versions: of TensorFlow, Keras and Python.
+        created: when it was made, ISO 8601 in UTC.
+    """
+
+    step: int
+    epoch: int | None
+    metrics: dict[str, float]
+    settings: dict[str, Any]
+    structure: Structure
+    versions: dict[str, str] = field(default_factory=versions)
+    created: str = field(default_factory=now)
+
+    def to_json(self) -> str:
+        """The card as it is saved."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Card":
+        """The card that `to_json` made the text from."""
+        values = json.loads(text)
+        return cls(**values | {"structure": Structure.from_dictionary(values["structure"])})

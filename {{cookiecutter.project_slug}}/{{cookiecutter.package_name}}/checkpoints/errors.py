@@ -1,0 +1,77 @@
+"""What can be wrong with checkpoints."""
+
+from collections.abc import Sequence
+
+from etils import epath
+
+from ..errors import UserError
+from .difference import Difference
+
+
+class CheckpointMismatch(UserError):
+    """A checkpoint does not fit. Nothing was restored.
+
+    Attributes:
+        checkpoint: the path of the checkpoint.
+        differences: what differs, each with its symbol, path and text.
+    """
+
+    exit_code = 3
+
+    def __init__(self, checkpoint: epath.Path, differences: Sequence[Difference]) -> None:
+        self.checkpoint = checkpoint
+        self.differences = list(differences)
+        width = max(len(difference.path) for difference in differences)
+        lines = "".join(
+            f"  {entry.symbol} {entry.path:<{width}}  {entry.text}\n" for entry in differences
+        )
+        super().__init__(
+            f"Checkpoint {checkpoint} does not fit this model. Nothing was restored.\n"
+            f"{lines}Start another run with --run NAME."
+        )
+
+
+class ForeignCheckpoint(UserError):
+    """A checkpoint has no card: something else wrote it. Nothing was restored."""
+
+    exit_code = 3
+
+    def __init__(self, checkpoint: epath.Path) -> None:
+        super().__init__(
+            f"Checkpoint {checkpoint} has no card: it was not saved by this project. Nothing was "
+            "restored. Move it elsewhere, or start another run with --run NAME."
+        )
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint's files are missing, cut short, altered or unreadable."""
+
+    exit_code = 4
+
+    def __init__(self, checkpoint: epath.Path, reason: str) -> None:
+        self.checkpoint = checkpoint
+        self.reason = reason
+        super().__init__(f"Checkpoint {checkpoint} is damaged: {reason}")
+
+
+class NoUsableCheckpoint(UserError):
+    """Checkpoints exist and none can be restored. Nothing was changed."""
+
+    exit_code = 4
+
+    def __init__(self, directory: epath.Path, damaged: Sequence[DamagedCheckpoint]) -> None:
+        self.directory = directory
+        self.damaged = list(damaged)
+        reasons = "".join(f"  {error.checkpoint.name}: {error.reason}\n" for error in damaged)
+        super().__init__(
+            f"No checkpoint in {directory} is usable. Nothing was changed.\n"
+            f"{reasons}Put a good copy back (best/ may hold one), or start another run with "
+            "--run NAME."
+        )
+
+
+class CheckpointExists(UserError):
+    """A checkpoint would have been overwritten. Nothing was."""
+
+    def __init__(self, checkpoint: epath.Path) -> None:
+        super().__init__(f"Checkpoint {checkpoint} exists already, and is never overwritten.")

@@ -1,0 +1,163 @@
+"""The files of checkpoints: their names, their order, and getting them safely onto the disk.
+
+A checkpoint `ckpt-280` is `ckpt-280.data-…` and `ckpt-280.index`. While it is being written, both
+are in the folder `ckpt-280_temp`; it exists once its index stands beside its data.
+"""
+
+import os
+import re
+
+from etils import epath
+
+STATE_FILE = "checkpoint"
+DAMAGED = "damaged"
+TEMPORARY = "_temp"
+
+
+def step_of(checkpoint: epath.Path) -> int:
+    """The step in the name of a checkpoint."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def index_file(checkpoint: epath.Path) -> epath.Path:
+    """The file that says what the data files hold; a checkpoint exists with it."""
+    return checkpoint.parent / f"{checkpoint.name}.index"
+
+
+def data_files(checkpoint: epath.Path) -> list[epath.Path]:
+    """The files that hold the values, as far as they are there."""
+    return sorted(checkpoint.parent.glob(f"{checkpoint.name}.data-*"))
+
+
+def files_of(checkpoint: epath.Path) -> list[epath.Path]:
+    """The data files and then the index, as far as they are there."""
+    index = index_file(checkpoint)
+    return [*data_files(checkpoint), *([index] if index.exists() else [])]
+
+
+def size_of(checkpoint: epath.Path) -> int:
+    """The size of a checkpoint, in bytes."""
+    return sum(file.stat().length for file in files_of(checkpoint))
+
+
+def is_whole(checkpoint: epath.Path) -> bool:
+    """Whether all files are there; what is in them is another question."""
+    return index_file(checkpoint).exists() and bool(data_files(checkpoint))
+
+
+def find_checkpoints(directory: epath.Path, name: str = "ckpt") -> list[epath.Path]:
+    """Every checkpoint that at least one file in the directory belongs to, oldest first."""
+    if not directory.exists():
+        return []
+    pattern = re.compile(rf"({re.escape(name)}-\d+)\.(index|data-\d+-of-\d+)")
+    names = {match[1] for file in directory.iterdir() if (match := pattern.fullmatch(file.name))}
+    return sorted((directory / name for name in names), key=step_of)
+
+
+def recorded_checkpoints(directory: epath.Path) -> list[epath.Path]:
+    """The checkpoints that the state file names, as far as it can be read."""
+    state = directory / STATE_FILE
+    if not state.exists():
+        return []
+    text = state.read_bytes().decode(errors="replace")
+    names = re.findall(r'^all_model_checkpoint_paths: "(?:.*/)?([^"/]+-\d+)"', text, re.MULTILINE)
+    return [directory / name for name in names]
+
+
+def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
+    """Writes the state file, from which `tf.train.latest_checkpoint` knows the newest."""
+    names = [checkpoint.name for checkpoint in checkpoints]
+    lines = [f'model_checkpoint_path: "{names[-1]}"'] if names else []
+    lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
+    text = "".join(f"{line}\n" for line in lines)
+    state = directory / STATE_FILE
+    if not state.exists() or state.read_bytes() != text.encode():
+        write_text(state, text)
+
+
+def repair_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
+    """Makes the state file name the checkpoints that are there, and readable in any case."""
+    named = checkpoints or recorded_checkpoints(directory)
+    if named or (directory / STATE_FILE).exists():
+        write_state(directory, named)
+
+
+def write_text(path: epath.Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.parent / f"{path.name}{TEMPORARY}"
+    temporary.write_text(text)
+    synchronise(temporary)
+    temporary.replace(path)
+
+
+def put_in_place(written: epath.Path, checkpoint: epath.Path) -> None:
+    """Moves a checkpoint that was written elsewhere to its place, safe on the disk."""
+    for file in files_of(written):
+        synchronise(file)
+    for file in files_of(written):  # the index last: with it, the checkpoint exists
+        file.rename(checkpoint.parent / file.name)
+    synchronise(checkpoint.parent)
+
+
+def copy(checkpoint: epath.Path, directory: epath.Path) -> epath.Path:
+    """Copies a checkpoint into another directory, whole or not at all."""
+    target = directory / checkpoint.name
+    temporary = temporary_folder(target)
+    temporary.mkdir(parents=True, exist_ok=True)
+    for file in files_of(checkpoint):
+        file.copy(temporary / file.name, overwrite=True)
+    put_in_place(temporary / checkpoint.name, target)
+    clear_unfinished(target)
+    return target
+
+
+def temporary_folder(checkpoint: epath.Path) -> epath.Path:
+    """Where a checkpoint is while it is being written."""
+    return checkpoint.parent / f"{checkpoint.name}{TEMPORARY}"
+
+
+def clear_unfinished(checkpoint: epath.Path) -> None:
+    """Removes what an interrupted save left of a checkpoint; a finished one stays."""
+    if not index_file(checkpoint).exists():
+        remove(checkpoint)
+    if temporary_folder(checkpoint).exists():
+        temporary_folder(checkpoint).rmtree()
+
+
+def sweep(directory: epath.Path) -> None:
+    """Removes what killed saves left in the directory."""
+    for left_over in directory.glob(f"*{TEMPORARY}"):
+        if left_over.is_dir():
+            clear_unfinished(directory / left_over.name.removesuffix(TEMPORARY))
+        else:
+            left_over.unlink()
+
+
+def remove(checkpoint: epath.Path) -> None:
+    """Deletes a checkpoint's files."""
+    for file in reversed(files_of(checkpoint)):  # the index first: without it, nothing is there
+        file.unlink()
+
+
+def set_aside(checkpoint: epath.Path) -> epath.Path:
+    """Moves a checkpoint's files to the folder for damaged ones, and gives that folder."""
+    folder = checkpoint.parent / DAMAGED
+    folder.mkdir(exist_ok=True)
+    for file in files_of(checkpoint):
+        target, number = folder / file.name, 0
+        while target.exists():
+            number += 1
+            target = folder / f"{file.name}.{number}"
+        file.rename(target)
+    return folder
+
+
+def synchronise(path: epath.Path) -> None:
+    """Waits until a local file or directory is on the disk itself."""
+    if "://" in os.fspath(path) or (os.name != "posix" and path.is_dir()):
+        return  # remote storage keeps its own promise; Windows cannot open a directory
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

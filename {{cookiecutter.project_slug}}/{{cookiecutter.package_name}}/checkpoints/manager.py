@@ -1,0 +1,236 @@
+"""CheckpointManager: tf.train.CheckpointManager made strict, atomic and fault-tolerant."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+from etils import epath
+
+from . import files
+from .best import Best
+from .card import Card
+from .difference import compare
+from .errors import CheckpointExists, CheckpointMismatch, DamagedCheckpoint, NoUsableCheckpoint
+from .reader import read_card, read_variables
+from .saver import Saver
+from .structure import Structure, describe_variables
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointManager(tf.train.CheckpointManager):
+    """Saves checkpoints named `ckpt-<step>`, keeps those worth keeping, and restores them.
+
+    It takes the place of `tf.train.CheckpointManager`, and differs in this:
+
+    - what is in the directory counts, not what the `checkpoint` file says;
+    - a checkpoint appears in the directory whole, and safe on the disk, or not at all;
+    - a restore puts back everything, or changes nothing and says why;
+    - a damaged checkpoint is set aside in `damaged/`, and the next older one is taken.
+
+    Args:
+        checkpoint: what to save.
+        directory: where to save it.
+        max_to_keep: how many of the newest to keep, at least 2; None keeps all.
+        keep_checkpoint_every_n_hours: keep the first of every so many hours besides.
+        checkpoint_name: the part of the name before the step.
+        step_counter: tells the step; `checkpoint.step` where it is not given.
+        checkpoint_interval: steps that `save` lets pass between two saves.
+        init_fn: called by `restore_or_initialize` where there is no checkpoint.
+        best: keeps a copy of the checkpoint with the best metrics.
+        steps_per_epoch: lets cards and messages tell the epoch.
+        settings: the configuration, for the cards.
+        identity: the settings that must be the same when a checkpoint is restored.
+    """
+
+    def __init__(
+        self,
+        checkpoint: tf.train.Checkpoint,
+        directory: epath.PathLike,
+        max_to_keep: int | None = 5,
+        keep_checkpoint_every_n_hours: float | None = None,
+        checkpoint_name: str = "ckpt",
+        step_counter: tf.Variable | None = None,
+        checkpoint_interval: int | None = None,
+        init_fn: Callable[[], None] | None = None,
+        *,
+        best: Best | None = None,
+        steps_per_epoch: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._folder = epath.Path(directory)
+        self._name = checkpoint_name
+        self._newest_to_keep = None if max_to_keep is None else max(2, max_to_keep)
+        self._hours = keep_checkpoint_every_n_hours
+        self._counter = getattr(checkpoint, "step", None) if step_counter is None else step_counter
+        self._initialize = init_fn
+        self._best = best
+        self._steps_per_epoch = steps_per_epoch
+        self._settings = dict(settings or {})
+        self._variables = describe_variables(checkpoint)
+        self._structure = Structure.of(checkpoint, identity or {})
+        self._saver = Saver(checkpoint)
+        self._missing = self._find_missing()
+        self._tidy()
+        super().__init__(
+            checkpoint,
+            str(directory),
+            max_to_keep,
+            keep_checkpoint_every_n_hours,
+            checkpoint_name,
+            self._counter,
+            checkpoint_interval,
+            init_fn,
+        )
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """The paths of the checkpoints in the directory, oldest first."""
+        return [str(checkpoint) for checkpoint in self._whole()]
+
+    @property
+    def latest_checkpoint(self) -> str | None:
+        """The path of the newest checkpoint, or None."""
+        return next(reversed(self.checkpoints), None)
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether there is any trace of a checkpoint: a usable, a damaged or a missing one."""
+        damaged = files.find_checkpoints(self._folder / files.DAMAGED, self._name)
+        return bool(files.find_checkpoints(self._folder, self._name) or self._missing or damaged)
+
+    def save(
+        self,
+        checkpoint_number: int | tf.Variable | None = None,
+        check_interval: bool = True,
+        options: None = None,  # noqa: ARG002
+        *,
+        metrics: Mapping[str, float] | None = None,
+    ) -> str | None:
+        """Saves a checkpoint, and then removes what retention does not keep.
+
+        Args:
+            checkpoint_number: its number; by default the step.
+            check_interval: save nothing while `checkpoint_interval` has not passed.
+            options: has no effect; it is there because TensorFlow's manager has it.
+            metrics: the latest metrics, for the card and for the choice of the best.
+
+        Returns:
+            The path of the checkpoint, or None where the interval had not passed.
+
+        Raises:
+            CheckpointExists: there is one of this number; it is not overwritten.
+            OSError, tf.errors.OpError: the disk is full, say; nothing is left of the checkpoint.
+        """
+        whole = self._whole()
+        number = self._next_number(whole) if checkpoint_number is None else int(checkpoint_number)
+        if check_interval and self.checkpoint_interval and whole:  # noqa: SIM102
+            if number - files.step_of(whole[-1]) < self.checkpoint_interval:
+                return None
+        path = self._folder / f"{self._name}-{number}"
+        if files.files_of(path):
+            raise CheckpointExists(path)
+        self._saver.save(path, self._card(number, metrics or {}))
+        if self._best is not None:
+            self._best.consider(path, metrics or {})
+        self._prune()
+        return str(path)
+
+    def restore_or_initialize(self) -> str | None:
+        """Restores the newest usable checkpoint.
+
+        Returns:
+            The path of the restored checkpoint, or None where there never was one.
+
+        Raises:
+            CheckpointMismatch: the checkpoint does not fit; nothing was restored.
+            ForeignCheckpoint: something else wrote the checkpoint; nothing was restored.
+            NoUsableCheckpoint: there are checkpoints, and all are damaged; none was touched.
+        """
+        damaged = [DamagedCheckpoint(path, "its files are missing") for path in self._missing]
+        for path in reversed(files.find_checkpoints(self._folder, self._name)):
+            try:
+                card = self._restore(path)
+            except DamagedCheckpoint as error:
+                damaged.append(error)
+                continue
+            self._set_aside(damaged)
+            epoch = "" if card.epoch is None else f" (epoch {card.epoch})"
+            log.info("Restored step %d%s from %s.", card.step, epoch, path)
+            return str(path)
+        if self.has_checkpoints:
+            raise NoUsableCheckpoint(self._folder, damaged)
+        log.info("No checkpoint in %s: starting from scratch.", self._folder)
+        if self._initialize is not None:
+            self._initialize()
+        return None
+
+    def _restore(self, path: epath.Path) -> Card:
+        card = read_card(path)
+        differences = compare(card.structure, self._structure)
+        if differences:
+            raise CheckpointMismatch(path, differences)
+        entries = {entry.path: entry for entry in card.structure.variables}
+        # All values are read and checked before the first variable is changed.
+        values = read_variables(path, entries)
+        for name, (_, variable) in self._variables.items():
+            variable.assign(values[name])
+        return card
+
+    def _set_aside(self, damaged: list[DamagedCheckpoint]) -> None:
+        for error in damaged:
+            log.warning("%s", error)
+            if files.files_of(error.checkpoint):
+                folder = files.set_aside(error.checkpoint)
+                log.warning("Its files were set aside in %s; going on with an older one.", folder)
+        self._missing = []
+        self._tidy()
+
+    def _card(self, step: int, metrics: Mapping[str, float]) -> Card:
+        epoch = step // self._steps_per_epoch if self._steps_per_epoch else None
+        return Card(step, epoch, dict(metrics), self._settings, self._structure)
+
+    def _next_number(self, whole: list[epath.Path]) -> int:
+        if self._counter is not None:
+            return int(self._counter)
+        return files.step_of(whole[-1]) + 1 if whole else 1
+
+    def _whole(self) -> list[epath.Path]:
+        found = files.find_checkpoints(self._folder, self._name)
+        return [checkpoint for checkpoint in found if files.is_whole(checkpoint)]
+
+    def _find_missing(self) -> list[epath.Path]:
+        """Checkpoints newer than any that is there, of which only the state file knows."""
+        found = files.find_checkpoints(self._folder, self._name)
+        newest = files.step_of(found[-1]) if found else -1
+        recorded = files.recorded_checkpoints(self._folder)
+        return [path for path in recorded if files.step_of(path) > newest]
+
+    def _prune(self) -> None:
+        whole = self._whole()
+        kept = whole if self._newest_to_keep is None else whole[-self._newest_to_keep :]
+        older = whole[: len(whole) - len(kept)]
+        kept = self._one_for_every_so_many_hours(older) + kept
+        files.write_state(self._folder, kept)
+        for checkpoint in older:
+            if checkpoint not in kept:
+                files.remove(checkpoint)
+
+    def _one_for_every_so_many_hours(self, checkpoints: list[epath.Path]) -> list[epath.Path]:
+        if self._hours is None:
+            return []
+        first: dict[int, epath.Path] = {}
+        for checkpoint in checkpoints:
+            written = files.index_file(checkpoint).stat().mtime
+            first.setdefault(int(written // (self._hours * 3600)), checkpoint)
+        return list(first.values())
+
+    def _tidy(self) -> None:
+        """Removes what killed saves left, and puts the state file right."""
+        if self._folder.exists():
+            files.sweep(self._folder)
+            files.repair_state(self._folder, self._whole())
+        if self._best is not None and self._best.directory.exists():
+            files.sweep(self._best.directory)

@@ -1,0 +1,76 @@
+"""Reading checkpoints: every byte against its checksum."""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+from etils import epath
+
+from .card import CARD_KEY, Card
+from .errors import DamagedCheckpoint, ForeignCheckpoint
+from .structure import VariableEntry
+
+# Damage shows in many ways: what is raised depends on which byte is met first.
+UNREADABLE = (tf.errors.OpError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
+
+
+def read_card(checkpoint: epath.PathLike) -> Card:
+    """Reads the card of a checkpoint, given its path without `.index`.
+
+    Raises:
+        DamagedCheckpoint: it is not there, or its files are damaged.
+        ForeignCheckpoint: it is a checkpoint, and has no card.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(checkpoint))
+        has_card = reader.has_tensor(CARD_KEY)
+        card = Card.from_json(reader.get_tensor(CARD_KEY)) if has_card else None
+    except UNREADABLE as error:
+        raise damaged(checkpoint, error) from error
+    if card is None:
+        raise ForeignCheckpoint(epath.Path(checkpoint))
+    return card
+
+
+def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
+    """Reads everything in a checkpoint, by key. TensorFlow checks each tensor's checksum.
+
+    Raises:
+        DamagedCheckpoint: it is not there, or its files are damaged.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(checkpoint))
+        types = reader.get_variable_to_dtype_map()
+        with tf.device("CPU:0"):
+            tensors = tf.raw_ops.RestoreV2(
+                prefix=str(checkpoint),
+                tensor_names=list(types),
+                shape_and_slices=[""] * len(types),
+                dtypes=list(types.values()),
+            )
+    except UNREADABLE as error:
+        raise damaged(checkpoint, error) from error
+    return dict(zip(types, tensors, strict=True))
+
+
+def read_variables(
+    checkpoint: epath.PathLike, entries: Mapping[str, VariableEntry]
+) -> dict[str, tf.Tensor]:
+    """Reads a whole checkpoint and gives the values of the entries, by path.
+
+    Raises:
+        DamagedCheckpoint: a value is missing, or is not what its entry says, or cannot be read.
+    """
+    tensors = read_tensors(checkpoint)
+    values = {}
+    for path, entry in entries.items():
+        value = tensors.get(entry.key)
+        if value is None or value.shape != entry.shape or value.dtype.name != entry.dtype:
+            raise DamagedCheckpoint(epath.Path(checkpoint), f"{path} is not what the card says")
+        values[path] = value
+    return values
+
+
+def damaged(checkpoint: epath.PathLike, error: Exception) -> DamagedCheckpoint:
+    """What an error in reading says of the checkpoint, in one line."""
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DamagedCheckpoint(epath.Path(checkpoint), reason[:200])

@@ -1,0 +1,246 @@
+"""What a checkpoint is made of: its layers and variables, by names that last.
+
+The names do not depend on Keras's automatic numbering (dense_12), nor on the Keras version.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from ..compat import as_variable, keras, slot_readings, sublayers, variables_of
+
+# Settings of a layer that change nothing about a trained model, or that its shapes show anyway.
+NOT_COMPARED = {
+    "batch_input_shape",
+    "batch_shape",
+    "build_config",
+    "filters",
+    "module",
+    "name",
+    "registered_name",
+    "rng_type",
+    "seed",
+    "units",
+}
+
+
+@dataclass(frozen=True)
+class VariableEntry:
+    """One variable of a checkpoint.
+
+    Attributes:
+        path: its lasting name.
+        key: its name in TensorFlow's files.
+        shape: its shape.
+        dtype: its type, by name.
+        role: model, optimizer or run.
+    """
+
+    path: str
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+    role: str
+
+
+@dataclass(frozen=True)
+class LayerEntry:
+    """One layer: its path, its class and the settings it was made with."""
+
+    path: str
+    kind: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What must agree for a checkpoint to fit.
+
+    Attributes:
+        layers: the layers of the models, in order.
+        variables: every variable.
+        optimizers: the class of each optimizer, by its name in the checkpoint.
+        identity: the settings that a run must keep.
+    """
+
+    layers: list[LayerEntry]
+    variables: list[VariableEntry]
+    optimizers: dict[str, str]
+    identity: dict[str, Any]
+
+    @classmethod
+    def of(cls, checkpoint: tf.train.Checkpoint, identity: Mapping[str, Any]) -> "Structure":
+        """The structure of live objects, as JSON keeps it."""
+        variables = [entry for entry, _ in describe_variables(checkpoint).values()]
+        parts = children(checkpoint)
+        return cls(describe_layers(parts), variables, optimizer_kinds(parts), dict(identity))
+
+    @classmethod
+    def from_dictionary(cls, values: dict[str, Any]) -> "Structure":
+        """The structure that `asdict` and JSON made `values` from."""
+        layers = [LayerEntry(**entry) for entry in values["layers"]]
+        variables = [
+            VariableEntry(**entry | {"shape": tuple(entry["shape"])})
+            for entry in values["variables"]
+        ]
+        return cls(layers, variables, values["optimizers"], values["identity"])
+
+
+def children(checkpoint: tf.train.Checkpoint) -> dict[str, Any]:
+    """The objects that were handed to the checkpoint, by name."""
+    return tf.train.TrackableView(checkpoint).children(checkpoint)
+
+
+def reachable_variables(checkpoint: tf.train.Checkpoint) -> dict[str, tf.Variable]:
+    """Each variable that the checkpoint saves, by the key that TensorFlow saves it under.
+
+    TensorFlow names an object by its shortest path, breadth first.
+    """
+    view = tf.train.TrackableView(checkpoint)
+    queue: list[tuple[tuple[str, ...], Any]] = [((), checkpoint)]
+    seen = {id(checkpoint)}
+    variables = {}
+    for path, node in queue:
+        variable = as_variable(node)
+        if variable is not None:
+            variables["/".join((*path, ".ATTRIBUTES", "VARIABLE_VALUE"))] = variable
+        for name, child in view.children(node).items():
+            if id(child) not in seen:
+                seen.add(id(child))
+                escaped = name.replace(".", "..").replace("/", ".S")
+                queue.append(((*path, escaped), child))
+    return variables
+
+
+def describe_variables(
+    checkpoint: tf.train.Checkpoint,
+) -> dict[str, tuple[VariableEntry, tf.Variable]]:
+    """Every variable of the checkpoint with its entry, by path."""
+    paths = variable_paths(children(checkpoint))
+    described = {}
+    for key, variable in reachable_variables(checkpoint).items():
+        path, role = paths.get(id(variable), (key.split("/.ATTRIBUTES")[0], "run"))
+        entry = VariableEntry(path, key, tuple(variable.shape), variable.dtype.name, role)
+        described[path] = (entry, variable)
+    return described
+
+
+def variable_paths(parts: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
+    """The path and the role of each variable of the models and the optimizers, by its `id`.
+
+    A model's variable is called after its layer, hidden_1/kernel; a slot of an optimizer after
+    what it belongs to, optimizer/momentum/hidden_1/kernel.
+    """
+    paths: dict[int, tuple[str, str]] = {}
+    owners: dict[str, str] = {}
+    taken: set[str] = set()
+    for part, model in models_of(parts):
+        inside = "" if part == "model" else f"{part}/"
+        for layer_path, variable in layer_variables(model):
+            name = variable.name.split(":")[0]
+            path = unique(inside + layer_path + name.split("/")[-1], taken)
+            paths[id(variable)] = (path, "model")
+            owners[name.replace("/", "_")] = path
+    for part, optimizer in parts.items():
+        if isinstance(optimizer, keras.optimizers.Optimizer):
+            for variable in variables_of(optimizer):
+                path = unique(f"{part}/{slot_path(variable, owners)}", taken)
+                paths.setdefault(id(variable), (path, "optimizer"))
+    return paths
+
+
+def slot_path(variable: tf.Variable, owners: Mapping[str, str]) -> str:
+    """The slot's name and the path of the variable it belongs to, or the name alone."""
+    name = variable.name.split(":")[0]
+    for slot, owner in slot_readings(name):
+        if owner in owners:
+            return f"{slot}/{owners[owner]}"
+    return name.split("/")[-1]
+
+
+def models_of(parts: Mapping[str, Any]) -> list[tuple[str, keras.Model]]:
+    """The models among the parts of a checkpoint."""
+    return [(name, part) for name, part in parts.items() if isinstance(part, keras.Model)]
+
+
+def layer_variables(model: keras.Model) -> list[tuple[str, tf.Variable]]:
+    """Each variable of a model with the path of the innermost layer that has it."""
+    owners = {}
+    for path, layer in [("", model), *named_layers(model)]:
+        for variable in variables_of(layer):
+            owners[id(variable)] = (f"{path}/" if path else "", variable)
+    return list(owners.values())
+
+
+def named_layers(layer: keras.layers.Layer, inside: str = "") -> Iterator[tuple[str, Any]]:
+    """The layers inside another with their paths, in order, outer ones first."""
+    taken: set[str] = set()
+    for sublayer in sublayers(layer):
+        if not isinstance(sublayer, keras.layers.InputLayer):
+            path = inside + unique(stable_name(sublayer), taken)
+            yield path, sublayer
+            yield from named_layers(sublayer, f"{path}/")
+
+
+def stable_name(layer: keras.layers.Layer) -> str:
+    """The name that the layer was given; of an automatic one, the part before the number."""
+    kind = re.sub(r"_\d+$", "", layer.name)
+    automatic = kind.replace("_", "") in (type(layer).__name__.lower(), "model")
+    return kind if automatic else layer.name
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """The name, with a number if it is taken; now it is."""
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    taken.add(candidate)
+    return candidate
+
+
+def describe_layers(parts: Mapping[str, Any]) -> list[LayerEntry]:
+    """The layers of the models, in order."""
+    return [
+        LayerEntry(path, type(layer).__name__, layer_settings(layer))
+        for part, model in models_of(parts)
+        for path, layer in named_layers(model, "" if part == "model" else f"{part}/")
+    ]
+
+
+def layer_settings(layer: keras.layers.Layer) -> dict[str, Any]:
+    """The settings of a layer that matter once it is trained, as JSON keeps them."""
+    if isinstance(layer, keras.Model):
+        return {}  # a model's settings are those of its layers
+    try:
+        settings = layer.get_config()
+    except NotImplementedError:  # a layer of the user's that does not tell
+        return {}
+    relevant = {
+        name: simplified(value)
+        for name, value in settings.items()
+        if name not in NOT_COMPARED and not name.endswith("_initializer")
+    }
+    return relevant | {"dtype": layer.dtype_policy.name}
+
+
+def simplified(value: Any) -> Any:
+    """A setting as JSON keeps it, without what differs between Keras versions."""
+    if isinstance(value, Mapping):
+        relevant = {name: value[name] for name in value.keys() - NOT_COMPARED}
+        return {name: simplified(inner) for name, inner in relevant.items()}
+    if isinstance(value, list | tuple):
+        return [simplified(inner) for inner in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(type(value))
+
+
+def optimizer_kinds(parts: Mapping[str, Any]) -> dict[str, str]:
+    """The class of each optimizer, by the name it has in the checkpoint."""
+    return {
+        name: type(part).__name__
+        for name, part in parts.items()
+        if isinstance(part, keras.optimizers.Optimizer)
+    }

@@ -1,0 +1,82 @@
+"""The log of a run: metrics.jsonl and TensorBoard, rewound when a run is resumed."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import tensorflow as tf
+from etils import epath
+
+from .checkpoints.files import synchronise, write_text
+from .paths import Paths
+
+
+class MetricsLog(AbstractContextManager["MetricsLog"]):
+    """Writes metrics, from a step on.
+
+    What was logged after that step is removed first: the run will log it again. So the log of a
+    resumed run has no line twice and none missing.
+
+    Args:
+        paths: of the run.
+        step: the step from which the run goes on.
+    """
+
+    def __init__(self, paths: Paths, step: int) -> None:
+        rewind_lines(paths.metrics, step)
+        for events in sorted(paths.tensorboard.glob("events.out.tfevents.*")):
+            rewind_events(events, step)
+        self._path = paths.metrics
+        self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
+        self._lines: list[str] = []
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+        self._writer.close()
+
+    def write(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
+        """Adds one line, and a point to each curve."""
+        values = {"step": step, "epoch": epoch, **metrics, "time": round(time.time(), 3)}
+        self._lines.append(json.dumps(values) + "\n")
+        with self._writer.as_default(step=step):
+            for name, value in metrics.items():
+                tf.summary.scalar(name, value)
+
+    def flush(self) -> None:
+        """Puts everything on the disk. A checkpoint comes after its log lines, never before."""
+        with self._path.open("a") as file:
+            file.write("".join(self._lines))
+        self._lines.clear()
+        synchronise(self._path)
+        self._writer.flush()
+
+
+def rewind_lines(path: epath.Path, step: int) -> None:
+    """Removes the lines after a step, and a last one that was cut short."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text().splitlines(keepends=True):
+        if not line.endswith("\n") or json.loads(line)["step"] > step:
+            break
+        kept.append(line)
+    write_text(path, "".join(kept))
+
+
+def rewind_events(path: epath.Path, step: int) -> None:
+    """Removes the events after a step from a TensorBoard file, and what was cut short."""
+    temporary = path.parent / f"{path.name}_temp"
+    with tf.io.TFRecordWriter(str(temporary)) as writer:
+        for record in whole_records(path):
+            if tf.compat.v1.Event.FromString(record).step <= step:
+                writer.write(record)
+    temporary.replace(path)
+
+
+def whole_records(path: epath.Path) -> Iterator[bytes]:
+    """The records of a file, up to one that a killed process left unfinished."""
+    try:
+        yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    except tf.errors.DataLossError:
+        return

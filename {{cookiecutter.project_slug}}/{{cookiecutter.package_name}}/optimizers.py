@@ -1,0 +1,20 @@
+"""The optimizers, by name."""
+
+from .compat import keras
+from .config import OptimizerConfig
+
+
+def build_optimizer(config: OptimizerConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Builds the optimizer that the configuration names.
+
+    Its learning rate is a schedule object: a number would become a variable, be saved, and win
+    over the configuration when it is restored.
+    """
+    rate = keras.optimizers.schedules.ExponentialDecay(
+        config.learning_rate, decay_steps=steps_per_epoch, decay_rate=config.decay, staircase=True
+    )
+    if config.name == "sgd":
+        return keras.optimizers.SGD(rate, momentum=0.9)
+    if config.name == "adamw":
+        return keras.optimizers.AdamW(rate)
+    return keras.optimizers.Adam(rate)

@@ -1,0 +1,100 @@
+"""Every path of the project. No other module spells one."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from etils import epath
+
+from .errors import ConfigurationError
+
+PROJECT = epath.Path(Path(__file__).resolve().parent.parent)
+ROOT_VARIABLE = "{{ cookiecutter.package_name|upper }}_ROOT"
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where one run keeps its files.
+
+    `root` is the given folder, else the environment variable `ROOT_VARIABLE`, else the project's
+    own folder. It is made absolute, so that the working directory never matters.
+
+    Raises:
+        ConfigurationError: `run` is not a plain folder name.
+    """
+
+    root: epath.PathLike | None = None
+    run: str = "default"
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.run):
+            raise ConfigurationError(
+                f"--run {self.run!r} is not a folder name: use letters, digits, '-', '_' and '.', "
+                "and start with a letter or a digit."
+            )
+        root = os.fspath(self.root or os.environ.get(ROOT_VARIABLE) or PROJECT)
+        if "://" not in root:
+            root = Path(root).expanduser().absolute()
+        object.__setattr__(self, "root", epath.Path(root))
+
+    @property
+    def runs(self) -> epath.Path:
+        """All runs."""
+        return self.root / "runs"
+
+    @property
+    def folder(self) -> epath.Path:
+        """Everything of this run."""
+        return self.runs / self.run
+
+    @property
+    def checkpoints(self) -> epath.Path:
+        """Its checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def best(self) -> epath.Path:
+        """The copy of its best checkpoint."""
+        return self.checkpoints / "best"
+
+    @property
+    def tensorboard(self) -> epath.Path:
+        """Its curves, for TensorBoard."""
+        return self.folder / "tensorboard"
+
+    @property
+    def metrics(self) -> epath.Path:
+        """Its metrics, one JSON object a line."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def config(self) -> epath.Path:
+        """Its configuration."""
+        return self.folder / "config.json"
+
+    @property
+    def exports(self) -> epath.Path:
+        """Its exported models."""
+        return self.folder / "exports"
+
+    @property
+    def lock(self) -> epath.Path:
+        """The lock of the process that trains it."""
+        return self.folder / "train.lock"
+
+    @property
+    def lock_holder(self) -> epath.Path:
+        """Who holds the lock."""
+        return self.folder / "train.pid"
+
+
+def digits() -> epath.Path:
+    """The embedded data set."""
+    return PROJECT / "data" / "digits.npz"
+
+
+def keras_cache(name: str) -> epath.Path:
+    """Where Keras keeps the data set file `name` once it has been downloaded."""
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    return epath.Path(home) / "datasets" / name
