@@ -112,7 +112,7 @@ def run(main: Callable[[], int]) -> None:
     """
     package = logging.getLogger(__package__)
     package.setLevel(logging.INFO)
-    package.addHandler(Printer())
+    package.handlers = [Printer()]
     package.propagate = False
     try:
         sys.exit(main())

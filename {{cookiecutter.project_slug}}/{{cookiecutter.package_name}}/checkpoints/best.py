@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from etils import epath
@@ -15,21 +14,23 @@ from .reader import read_card
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
 class Best:
     """Keeps the checkpoint that is best by a metric in a directory of its own.
 
     What the best is so far stands in its card, so that a restart knows it.
 
-    Attributes:
+    Args:
         directory: where the copy lies.
         metric: name of the metric that decides.
         mode: whether the largest or the smallest value is the best.
     """
 
-    directory: epath.Path
-    metric: str
-    mode: Literal["max", "min"]
+    def __init__(
+        self, directory: epath.PathLike, metric: str, mode: Literal["max", "min"]
+    ) -> None:
+        self.directory = epath.Path(directory)
+        self.metric = metric
+        self.mode = mode
 
     def consider(self, checkpoint: epath.Path, metrics: Mapping[str, float]) -> None:
         """Keeps a copy of the checkpoint if its metrics are better than the best so far."""

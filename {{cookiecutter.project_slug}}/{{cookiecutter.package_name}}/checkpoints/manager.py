@@ -10,11 +10,9 @@ from etils import epath
 from . import files
 from .best import Best
 from .card import Card
-from .difference import compare
-from .errors import CheckpointExists, CheckpointMismatch, DamagedCheckpoint, NoUsableCheckpoint
-from .reader import read_card, read_variables
+from .errors import CheckpointExists, DamagedCheckpoint, NoUsableCheckpoint
+from .restore import Restorer
 from .saver import Saver
-from .structure import Structure, describe_variables
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +67,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._best = best
         self._steps_per_epoch = steps_per_epoch
         self._settings = dict(settings or {})
-        self._variables = describe_variables(checkpoint)
-        self._structure = Structure.of(checkpoint, identity or {})
+        self._restorer = Restorer(checkpoint, identity or {})
         self._saver = Saver(checkpoint)
         self._missing = self._find_missing()
         self._tidy()
@@ -152,7 +149,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         damaged = [DamagedCheckpoint(path, "its files are missing") for path in self._missing]
         for path in reversed(files.find_checkpoints(self._folder, self._name)):
             try:
-                card = self._restore(path)
+                card = self._restorer.restore(path)
             except DamagedCheckpoint as error:
                 damaged.append(error)
                 continue
@@ -167,18 +164,6 @@ class CheckpointManager(tf.train.CheckpointManager):
             self._initialize()
         return None
 
-    def _restore(self, path: epath.Path) -> Card:
-        card = read_card(path)
-        differences = compare(card.structure, self._structure)
-        if differences:
-            raise CheckpointMismatch(path, differences)
-        entries = {entry.path: entry for entry in card.structure.variables}
-        # All values are read and checked before the first variable is changed.
-        values = read_variables(path, entries)
-        for name, (_, variable) in self._variables.items():
-            variable.assign(values[name])
-        return card
-
     def _set_aside(self, damaged: list[DamagedCheckpoint]) -> None:
         for error in damaged:
             log.warning("%s", error)
@@ -190,7 +175,7 @@ class CheckpointManager(tf.train.CheckpointManager):
 
     def _card(self, step: int, metrics: Mapping[str, float]) -> Card:
         epoch = step // self._steps_per_epoch if self._steps_per_epoch else None
-        return Card(step, epoch, dict(metrics), self._settings, self._structure)
+        return Card(step, epoch, dict(metrics), self._settings, self._restorer.structure)
 
     def _next_number(self, whole: list[epath.Path]) -> int:
         if self._counter is not None:

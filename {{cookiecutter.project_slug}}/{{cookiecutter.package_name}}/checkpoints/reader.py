@@ -1,6 +1,6 @@
 """Reading checkpoints: every byte against its checksum."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import tensorflow as tf
 from etils import epath
@@ -53,7 +53,7 @@ def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
 
 
 def read_variables(
-    checkpoint: epath.PathLike, entries: Mapping[str, VariableEntry]
+    checkpoint: epath.PathLike, entries: Iterable[VariableEntry]
 ) -> dict[str, tf.Tensor]:
     """Reads a whole checkpoint and gives the values of the entries, by path.
 
@@ -62,11 +62,12 @@ def read_variables(
     """
     tensors = read_tensors(checkpoint)
     values = {}
-    for path, entry in entries.items():
+    for entry in entries:
         value = tensors.get(entry.key)
         if value is None or value.shape != entry.shape or value.dtype.name != entry.dtype:
-            raise DamagedCheckpoint(epath.Path(checkpoint), f"{path} is not what the card says")
-        values[path] = value
+            reason = f"{entry.path} is not what the card says"
+            raise DamagedCheckpoint(epath.Path(checkpoint), reason)
+        values[entry.path] = value
     return values
 
 

@@ -1,0 +1,61 @@
+"""Score a checkpoint on the examples that training never saw."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from {{ cookiecutter.package_name }} import session
+from {{ cookiecutter.package_name }}.checkpoints import read_card
+from {{ cookiecutter.package_name }}.checkpoints.locate import locate
+from {{ cookiecutter.package_name }}.checkpoints.restore import Restorer
+from {{ cookiecutter.package_name }}.config_file import config_from
+from {{ cookiecutter.package_name }}.datasets import load_data
+from {{ cookiecutter.package_name }}.evaluation import build_scorer
+from {{ cookiecutter.package_name }}.models import build_model
+from {{ cookiecutter.package_name }}.optimizers import build_optimizer
+from {{ cookiecutter.package_name }}.paths import Paths
+from {{ cookiecutter.package_name }}.state import TrainState
+
+import tensorflow as tf
+import tyro
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Score a checkpoint on the examples that training never saw."""
+
+    run: str = "default"
+    """Name of the run."""
+    at: str = "latest"
+    """Which checkpoint: latest, best, a step, or epoch:N."""
+    root: str | None = None
+    """Folder that holds runs/, as for train.py."""
+    json: bool = False
+    """Print JSON, for programs."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Evaluates the checkpoint that the command line names, and gives the exit code."""
+    options = tyro.cli(Arguments, args=arguments)
+    path = locate(Paths(options.root, options.run), options.at)
+    card = read_card(path)
+    config = config_from(card.settings)
+    data = load_data(config.data)
+    model = build_model(config.model, data.shape, data.classes)
+    optimizer = build_optimizer(config.optimizer, data.steps_per_epoch)
+    state = TrainState(model, optimizer, data.shape)
+    checkpoint = tf.train.Checkpoint(**state.parts)
+    Restorer(checkpoint, config.identity() | {"data": data.fingerprint}).restore(path)
+    metrics = build_scorer(model, data)()
+    if options.json:
+        print(json.dumps({"path": str(path), "step": card.step, "epoch": card.epoch, **metrics}))
+    else:
+        text = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        print(f"{path} (epoch {card.epoch}): {text}")
+    return 0
+
+
+if __name__ == "__main__":
+    session.run(main)

@@ -1,0 +1,116 @@
+"""Small states, real processes, and what is on the disk."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from {{ cookiecutter.package_name }}.checkpoints import CheckpointManager
+from {{ cookiecutter.package_name }}.compat import as_variable, keras
+from {{ cookiecutter.package_name }}.config import ModelConfig, OptimizerConfig
+from {{ cookiecutter.package_name }}.models import build_model
+from {{ cookiecutter.package_name }}.optimizers import build_optimizer
+from {{ cookiecutter.package_name }}.state import TrainState
+
+import numpy as np
+import tensorflow as tf
+
+PROJECT = Path(__file__).resolve().parent.parent
+SHAPE = (4, 4)
+
+
+def small_model(**settings):
+    return build_model(ModelConfig(**({"hidden": (5, 6)} | settings)), SHAPE, 3)
+
+
+def small_state(model=None, optimizer="adam", seed=1):
+    keras.utils.set_random_seed(seed)
+    model = small_model() if model is None else model
+    return TrainState(model, build_optimizer(OptimizerConfig(name=optimizer), 10), SHAPE)
+
+
+def manager_of(state, directory, **settings):
+    return CheckpointManager(tf.train.Checkpoint(**state.parts), directory, **settings)
+
+
+def variables_of(state):
+    """Every variable of a state."""
+    checkpoint = tf.train.Checkpoint(**state.parts)
+    nodes = tf.train.TrackableView(checkpoint).descendants()
+    variables = [as_variable(node) for node in nodes]
+    return [variable for variable in variables if variable is not None]
+
+
+def values_of(state):
+    """The bytes of every variable of a state."""
+    return [variable.numpy().tobytes() for variable in variables_of(state)]
+
+
+def disturb(state):
+    """Changes every variable."""
+    for variable in variables_of(state):
+        variable.assign(variable + tf.ones_like(variable))
+
+
+def train_a_little(state, steps=2):
+    """Trains on random examples, so that every part of the state moves."""
+    random = np.random.default_rng(0)
+    for _ in range(steps):
+        x = tf.constant(random.random((8, *SHAPE)), tf.float32)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.cast(state.model(x, training=True), tf.float32) ** 2)
+        gradients = tape.gradient(loss, state.model.trainable_variables)
+        state.optimizer.apply_gradients(
+            zip(gradients, state.model.trainable_variables, strict=True)
+        )
+        state.totals.add(tf.zeros(8, tf.int32), state.model(x), loss)
+        state.step.assign_add(1)
+
+
+def saved_values(checkpoint):
+    """The bytes of everything in a checkpoint but its card, which tells the time."""
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    return {
+        key: np.asarray(reader.get_tensor(key)).tobytes()
+        for key in reader.get_variable_to_shape_map()
+        if not key.startswith("card/")
+    }
+
+
+def files_in(folder):
+    """The bytes of every file below a folder."""
+    return {path: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+
+
+def log_of(run):
+    """The lines of metrics.jsonl without their times."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{name: value for name, value in line.items() if name != "time"} for line in lines]
+
+
+def start(*arguments, script="train.py", cwd=None):
+    """Starts a script of the project in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, str(PROJECT / script), *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(PROJECT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def finish(process):
+    """Waits for a process; gives its exit code and what it printed."""
+    output, errors = process.communicate(timeout=300)
+    return process.returncode, output, errors
+
+
+def read_until(process, text):
+    """Reads the lines that a process prints, up to one with the text in it."""
+    for line in process.stdout:
+        if text in line:
+            return line
+    raise AssertionError(f"{text!r} was never printed: {process.stderr.read()}")

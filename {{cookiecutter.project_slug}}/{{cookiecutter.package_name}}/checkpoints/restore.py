@@ -1,0 +1,43 @@
+"""Restoring: everything or nothing."""
+
+from collections.abc import Mapping
+
+import tensorflow as tf
+from etils import epath
+
+from .card import Card
+from .difference import compare
+from .errors import CheckpointMismatch
+from .reader import read_card, read_variables
+from .structure import Structure, describe_variables
+
+
+class Restorer:
+    """Puts checkpoints back into live variables.
+
+    Args:
+        checkpoint: what to restore into.
+        identity: the settings that must be the same.
+    """
+
+    def __init__(self, checkpoint: tf.train.Checkpoint, identity: Mapping[str, object]) -> None:
+        described = describe_variables(checkpoint)
+        self._variables = {path: variable for path, (_, variable) in described.items()}
+        self.structure = Structure.of(checkpoint, identity)
+
+    def restore(self, path: epath.Path) -> Card:
+        """Restores a checkpoint and gives its card; on an error no variable was changed.
+
+        Raises:
+            CheckpointMismatch: it does not fit.
+            DamagedCheckpoint: it is not there, or its files are damaged.
+            ForeignCheckpoint: something else wrote it.
+        """
+        card = read_card(path)
+        differences = compare(card.structure, self.structure)
+        if differences:
+            raise CheckpointMismatch(path, differences)
+        values = read_variables(path, card.structure.variables)
+        for name, variable in self._variables.items():
+            variable.assign(values[name])
+        return card
