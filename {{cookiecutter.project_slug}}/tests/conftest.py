@@ -1,9 +1,9 @@
 """What all tests share."""
 
-import pytest
-
 from {{ cookiecutter.package_name }} import paths
 from {{ cookiecutter.package_name }}.compat import keras
+
+import pytest
 
 
 @pytest.fixture(autouse=True)

@@ -89,12 +89,13 @@ def log_of(run):
     return [{name: value for name, value in line.items() if name != "time"} for line in lines]
 
 
-def start(*arguments, script="train.py", cwd=None):
-    """Starts a script of the project in a process of its own."""
+def start(*arguments, script="train.py", path=PROJECT, cwd=None):
+    """Starts a script or, given as `-mNAME`, a module of the project in a process of its own."""
+    target = script if str(script).startswith("-m") else path / script
     return subprocess.Popen(
-        [sys.executable, str(PROJECT / script), *map(str, arguments)],
+        [sys.executable, str(target), *map(str, arguments)],
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(PROJECT), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env=os.environ | {"PYTHONPATH": str(path), "PYTHONUTF8": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,10 +1,9 @@
 """Trains a model that holds its layers in a list: `python -m tests.listed --model.name listed`."""
 
+import train
 from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.compat import keras
 from {{ cookiecutter.package_name }}.models import MODELS
-
-import train
 
 
 class Listed(keras.Model):
@@ -29,7 +28,7 @@ class Listed(keras.Model):
         return self.logits(x)
 
 
-def build(config, shape, classes):
+def build(config, _shape, classes):
     return Listed(config, classes)
 
 

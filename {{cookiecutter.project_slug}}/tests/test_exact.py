@@ -1,11 +1,10 @@
 """Killed and resumed, against never stopped: bit for bit."""
 
-import os
 import random
 
-import pytest
-
 import train
+
+import pytest
 
 from . import listed  # noqa: F401  (it registers its model)
 from .helpers import files_in, finish, log_of, saved_values, start
@@ -18,9 +17,9 @@ def kill_at_random(process, checkpoints):
     """Kills a training process when so many changes were seen in its checkpoint folder."""
     changes = random.randrange(1, 40)
     print(f"killed at change {changes} of the folder of checkpoints")
-    seen = None
+    seen = set()
     while changes and process.poll() is None:
-        names = set(os.listdir(checkpoints)) if checkpoints.exists() else None
+        names = {path.name for path in checkpoints.glob("*")}
         if names != seen:
             seen, changes = names, changes - 1
     process.kill()

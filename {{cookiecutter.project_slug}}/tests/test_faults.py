@@ -3,9 +3,9 @@
 import logging
 import random
 
-import pytest
-
 from {{ cookiecutter.package_name }}.checkpoints import NoUsableCheckpoint
+
+import pytest
 
 from .helpers import disturb, files_in, manager_of, small_state, train_a_little, values_of
 
@@ -82,10 +82,11 @@ def test_nothing_is_touched_where_none_is_usable(run, ending, damage):
     values, files = values_of(state), files_in(directory)
     del files[directory / "checkpoint"]
     for _ in range(2):  # the second time it is no fresh start either
-        with pytest.raises(NoUsableCheckpoint, match="(?s)Nothing was changed.*ckpt-6.*ckpt-2") as caught:
+        with pytest.raises(NoUsableCheckpoint, match="Nothing was changed") as caught:
             manager_of(state, directory, init_fn=pytest.fail).restore_or_initialize()
         assert caught.value.exit_code == 4
-        assert len(caught.value.damaged) == 3
+        names = [error.checkpoint.name for error in caught.value.damaged]
+        assert names == ["ckpt-6", "ckpt-4", "ckpt-2"]
         assert values_of(state) == values
         found = files_in(directory)
         found.pop(directory / "checkpoint", None)

@@ -1,10 +1,9 @@
 """Checkpoints that do not fit: the culprit is named, and nothing is changed."""
 
-import pytest
-
 from {{ cookiecutter.package_name }}.checkpoints import CheckpointMismatch, ForeignCheckpoint
 from {{ cookiecutter.package_name }}.compat import keras
 
+import pytest
 import tensorflow as tf
 
 from .helpers import (

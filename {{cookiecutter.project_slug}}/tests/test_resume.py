@@ -2,15 +2,14 @@
 
 import shutil
 
-import pytest
-
+import train
 from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.config import OptimizerConfig
 from {{ cookiecutter.package_name }}.optimizers import build_optimizer
 from {{ cookiecutter.package_name }}.state import TrainState
 
-import train
+import pytest
 
 from .helpers import (
     SHAPE,
@@ -75,7 +74,8 @@ def test_a_first_start_and_a_resume_say_so(root, capsys):
     run(root, "--epochs", "1")
     assert f"No checkpoint in {checkpoints}: starting from scratch.\n" in capsys.readouterr().out
     run(root, "--epochs", "2")
-    assert f"Restored step 44 (epoch 1) from {checkpoints / 'ckpt-44'}.\n" in capsys.readouterr().out
+    restored = f"Restored step 44 (epoch 1) from {checkpoints / 'ckpt-44'}.\n"
+    assert restored in capsys.readouterr().out
 
 
 def test_a_new_process_resumes_from_any_working_directory_and_after_a_move(trained, tmp_path):

@@ -2,11 +2,10 @@
 
 import os
 
-import pytest
-
 from {{ cookiecutter.package_name }}.checkpoints import Best, CheckpointExists, read_card
 from {{ cookiecutter.package_name }}.checkpoints.shadow import Shadow
 
+import pytest
 import tensorflow as tf
 
 from .helpers import (

@@ -1,11 +1,10 @@
 """The coverage check: what a run must not lose is in the checkpoint, or start-up fails."""
 
-import pytest
-
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.compat import keras
 from {{ cookiecutter.package_name }}.errors import ConfigurationError
 
+import pytest
 import tensorflow as tf
 
 from .helpers import SHAPE, disturb, manager_of, small_state, train_a_little, values_of
@@ -62,7 +61,8 @@ def layer_that(function):
         def call(self, x):
             return function(x)
 
-    return keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), Custom(), keras.layers.Dense(3)])
+    layers = [keras.Input(SHAPE), keras.layers.Flatten(), Custom(), keras.layers.Dense(3)]
+    return keras.Sequential(layers)
 
 
 def test_randomness_that_cannot_be_saved_is_refused():

@@ -48,8 +48,8 @@ def list_checkpoints(options: Options) -> int:
     if options.json:
         print(dumps(entries, indent=2))
         return 0
-    metrics = Column("metrics", no_wrap=True)
-    table = Table("step", "epoch", "age", "size", "marks", metrics, "TensorFlow", "Keras")
+    marks, metrics = Column("marks", no_wrap=True), Column("metrics", no_wrap=True)
+    table = Table("step", "epoch", "age", "size", marks, metrics, "TensorFlow", "Keras")
     for entry in entries:
         table.add_row(*list_cells(entry))
     Console().print(table)

@@ -1,0 +1,84 @@
+"""Settings: defaults, bad values, cadences, and JSON there and back."""
+
+import json
+import logging
+from dataclasses import asdict, replace
+
+from {{ cookiecutter.package_name }}.config import Cadence, Config, DataConfig, ModelConfig
+from {{ cookiecutter.package_name }}.config_file import config_from, record_config
+from {{ cookiecutter.package_name }}.errors import ConfigurationError
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "--epochs 0 is not possible: give at least 1"),
+        ({"seed": -1}, "--seed -1"),
+        ({"max_to_keep": 0}, "--max-to-keep 0"),
+        ({"log_every": 0}, "--log-every 0"),
+        ({"keep_every_hours": 0.0}, "--keep-every-hours 0"),
+        ({"save_every": "sometimes"}, "--save-every 'sometimes' is not a cadence"),
+        ({"model": ModelConfig(hidden=(8, 0))}, "--model.hidden"),
+        ({"model": ModelConfig(dropout=1.0)}, "--model.dropout 1.0"),
+        ({"data": DataConfig(validation=1.0)}, "--data.validation 1.0"),
+        ({"data": DataConfig(batch_size=0)}, "--data.batch-size 0"),
+        ({"data": DataConfig(shift=-1)}, "--data.shift -1"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(settings, message):
+    with pytest.raises(ConfigurationError) as caught:
+        Config(**settings)
+    assert str(caught.value).startswith(message)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "cadence"),
+    [
+        ("epoch", Cadence()),
+        ("500", Cadence(steps=500)),
+        ("30s", Cadence(seconds=30)),
+        ("10m", Cadence(seconds=600)),
+        ("2h", Cadence(seconds=7200)),
+    ],
+)
+def test_cadences(text, cadence):
+    assert Cadence.parse(text) == cadence
+
+
+@pytest.mark.parametrize("text", ["", "0", "-5", "1.5", "10 m", "5d", "m", "epochs", "auto"])
+def test_other_cadences_are_refused(text):
+    with pytest.raises(ConfigurationError, match="is not a cadence"):
+        Cadence.parse(text)
+
+
+def test_when_a_save_is_due():
+    assert Cadence(steps=30).is_due(step=60, epoch_ended=False, seconds=0)
+    assert not Cadence(steps=30).is_due(step=44, epoch_ended=True, seconds=99)
+    assert Cadence(seconds=10).is_due(step=7, epoch_ended=False, seconds=10)
+    assert not Cadence(seconds=10).is_due(step=44, epoch_ended=True, seconds=9)
+    assert Cadence().is_due(step=44, epoch_ended=True, seconds=0)
+    assert not Cadence().is_due(step=43, epoch_ended=False, seconds=99)
+
+
+def test_json_there_and_back():
+    config = Config(epochs=3, model=ModelConfig(hidden=(4,), name="cnn"), data=DataConfig(shift=2))
+    values = json.loads(json.dumps(asdict(config)))
+    assert config_from(values) == config
+    assert config_from(values | {"from": "another version"}) == config
+
+
+def test_only_changes_are_told(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "config.json"
+    record_config(Config(), path)
+    record_config(Config(), path)
+    assert caplog.messages == []
+    record_config(replace(Config(), epochs=31, model=ModelConfig(hidden=(4,))), path)
+    assert caplog.messages == [
+        "Changed since the last start: epochs 30 → 31.",
+        "Changed since the last start: model.hidden [64, 128] → [4].",
+    ]
+    assert json.loads(path.read_text())["epochs"] == 31
