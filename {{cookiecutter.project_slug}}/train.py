@@ -93,9 +93,11 @@ def train(
                 metrics_log.flush()
                 manager.save(metrics=metrics)
                 saved_at = time.monotonic()
-            if signals.stop and step < last:
-                log.info("Saved step %d and stopped by signal %d.", step, signals.stop)
-                return 128 + signals.stop
+            if signals.stop:
+                break
+    if signals.stop and step < last:
+        log.info("Saved step %d and stopped by signal %d.", step, signals.stop)
+        return 128 + signals.stop
     return complete(paths, step, data)
 
 

@@ -163,6 +163,6 @@ def test_evaluate_of_what_is_not_there(trained, capsys):
     assert "(epoch 2): val_loss " in capsys.readouterr().out
 
 
-def test_the_default_run_learns(root, capsys):
+def test_the_default_run_learns(root):
     assert run(train.main, "--root", root) == 0
     assert log_of(root / "runs/default")[-1]["val_accuracy"] > 0.97

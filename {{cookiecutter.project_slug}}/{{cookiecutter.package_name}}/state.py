@@ -1,5 +1,7 @@
 """TrainState: all that a run must not lose."""
 
+from itertools import count
+
 import tensorflow as tf
 
 from .checkpoints.structure import reachable_variables, variable_paths
@@ -92,11 +94,12 @@ def untracked_variables(
     known = {id(variable) for variable in reachable_variables(checkpoint).values()}
     paths = variable_paths({"model": model, "optimizer": optimizer})
     untracked: dict[str, tf.Variable] = {}
+    nameless = count()
     for variable in [*used, *variables_of(model), *variables_of(optimizer)]:
         if id(variable) not in known:
             known.add(id(variable))
-            path, _ = paths.get(id(variable), (f"generator_{len(untracked)}", "run"))
-            untracked[path] = variable
+            name, _ = paths.get(id(variable)) or (f"generator_{next(nameless)}", "run")
+            untracked[name] = variable
     return untracked
 
 

@@ -25,9 +25,7 @@ class Best:
         mode: whether the largest or the smallest value is the best.
     """
 
-    def __init__(
-        self, directory: epath.PathLike, metric: str, mode: Literal["max", "min"]
-    ) -> None:
+    def __init__(self, directory: epath.PathLike, metric: str, mode: Literal["max", "min"]) -> None:
         self.directory = epath.Path(directory)
         self.metric = metric
         self.mode = mode
