@@ -1,0 +1,110 @@
+"""Every combination of choices gives the files that it should, all of them whole."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tomllib
+import yaml
+from answers import COMBINATIONS, name_of
+from bake import TEMPLATE
+
+WORKFLOW = ".github/workflows/ci.yml"
+MINIMUM = {
+    ".editorconfig",
+    ".gitattributes",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "data/README.md",
+    "data/digits.npz",
+    "evaluate.py",
+    "my_experiment/__init__.py",
+    "my_experiment/checkpoints/manager.py",
+    "my_experiment/models/__init__.py",
+    "pyproject.toml",
+    "tox.ini",
+    "train.py",
+}
+
+
+def files_below(folder: Path) -> set[str]:
+    """The paths of all files below a folder, relative to it."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def expected_files(answers: dict[str, str]) -> set[str]:
+    """What the template folder holds, under the names that it should get."""
+    names = files_below(TEMPLATE / "{{cookiecutter.project_slug}}")
+    workflows = {name for name in names if name.startswith(".github/")}
+    assert len(workflows) == 1
+    files = {
+        name.replace("{{cookiecutter.package_name}}", "my_experiment") for name in names - workflows
+    }
+    return files | {WORKFLOW} if answers["ci"] == "github" else files
+
+
+def texts_of(project: Path) -> dict[str, str]:
+    """The texts of all files but the data, by path."""
+    return {
+        name: (project / name).read_bytes().decode()
+        for name in files_below(project)
+        if not name.endswith(".npz")
+    }
+
+
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)
+def test_every_combination_gives_its_files(bake: Callable[..., Path], answers: dict[str, str]):
+    project = bake(**answers)
+
+    files = files_below(project)
+    assert files == expected_files(answers)
+    assert files >= MINIMUM
+    folders = [path for path in project.rglob("*") if path.is_dir()]
+    assert all(any(folder.iterdir()) for folder in folders)
+
+
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)
+def test_nothing_of_the_template_is_left(bake: Callable[..., Path], answers: dict[str, str]):
+    texts = texts_of(bake(**answers))
+
+    for name, text in texts.items():
+        assert not re.search(r"(?<!\$)\{\{|\{%|\{#|cookiecutter|Jinja", f"{name}\n{text}"), name
+        assert "\r" not in text, name
+        assert not text or text.endswith("\n"), name
+        assert not text.endswith("\n\n"), name
+
+
+@pytest.mark.parametrize("answers", COMBINATIONS, ids=name_of)
+def test_every_file_can_be_read(bake: Callable[..., Path], answers: dict[str, str]):
+    texts = texts_of(bake(**answers))
+
+    readers = {"toml": tomllib.loads, "yaml": yaml.safe_load, "yml": yaml.safe_load}
+    readers |= {"json": json.loads, "py": lambda text: compile(text, "file", "exec")}
+    read = [name for name in texts if name.rpartition(".")[2] in readers]
+    for name in read:
+        readers[name.rpartition(".")[2]](texts[name])
+    assert {"pyproject.toml", ".pre-commit-config.yaml", "train.py"} <= set(read)
+
+
+def test_the_chosen_tensorflow_is_installed_and_tested(bake: Callable[..., Path]):
+    project = bake(tensorflow="tensorflow[and-cuda]")
+
+    settings = tomllib.loads((project / "pyproject.toml").read_text())
+    assert settings["project"]["dependencies"][0].startswith("tensorflow[and-cuda]>=2.15,<")
+    assert "tf215: tensorflow~=2.15.0" in (project / "tox.ini").read_text()
+
+
+def test_the_workflow_runs_environments_that_tox_has(bake: Callable[..., Path]):
+    project = bake()
+
+    job = yaml.safe_load((project / WORKFLOW).read_text())["jobs"]["test"]
+    environments = job["strategy"]["matrix"]["environment"]
+    assert environments == ["lint", "py310-tf215", "py313-tf221"]
+    assert job["steps"][-1]["run"].endswith("tox run -e ${{ matrix.environment }}")
+    settings = (project / "tox.ini").read_text()
+    assert all(name.rpartition("-")[2] in settings for name in environments)

@@ -1,0 +1,72 @@
+"""The Makefiles set up an environment, with uv or without it."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from bake import TEMPLATE
+
+UV = "UV=uv 1.0"
+NO_UV = "UV="
+
+
+def commands(folder: Path, *arguments: str) -> str:
+    """What make would run."""
+    process = subprocess.run(
+        ["make", "--dry-run", "--always-make", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return process.stdout
+
+
+@pytest.fixture(params=["template", "project"])
+def folder(request: pytest.FixtureRequest, bake: Callable[..., Path]) -> Path:
+    """The template, and a project made from it."""
+    return TEMPLATE if request.param == "template" else bake()
+
+
+def test_uv_is_used_where_it_is_installed(folder: Path):
+    printed = commands(folder, "test", UV)
+
+    assert "uv venv" in printed
+    assert "uv pip install --python .venv" in printed
+    assert "-m pip" not in printed
+
+
+def test_pip_is_used_elsewhere(folder: Path):
+    printed = commands(folder, "test", NO_UV)
+
+    assert '"python3" -m venv .venv' in printed
+    assert ".venv/bin/python -m pip install --upgrade pip" in printed
+    assert "--group dev" in printed
+    assert "uv venv" not in printed
+
+
+@pytest.mark.parametrize("tool", [UV, NO_UV])
+def test_the_interpreter_can_be_chosen(folder: Path, tool: str):
+    assert '"python3.12"' in commands(folder, "test", tool, "PYTHON=python3.12")
+
+
+def test_arguments_are_passed_on(bake: Callable[..., Path]):
+    printed = commands(bake(), "train", "ARGS=--run wide --epochs 50")
+
+    assert printed.splitlines()[-1] == ".venv/bin/python train.py --run wide --epochs 50"
+
+
+def test_the_environment_follows_pyproject(bake: Callable[..., Path]):
+    project = bake()
+    installed = project / ".venv" / "installed"
+    installed.parent.mkdir()
+    installed.touch()
+    quick = ["make", "--question", ".venv/installed"]
+    assert subprocess.run(quick, cwd=project, check=False).returncode == 0
+
+    newer = installed.stat().st_mtime_ns + 10**9
+    os.utime(project / "pyproject.toml", ns=(newer, newer))
+
+    assert subprocess.run(quick, cwd=project, check=False).returncode == 1

@@ -1,0 +1,68 @@
+"""What holds for the template as a whole."""
+
+import configparser
+from collections.abc import Callable
+from pathlib import Path
+
+import tomllib
+from answers import QUESTIONS
+from bake import TEMPLATE
+
+
+def tools_of(folder: Path) -> dict[str, str]:
+    """The pinned tools of a folder's pyproject.toml."""
+    groups = tomllib.loads((folder / "pyproject.toml").read_text())["dependency-groups"]
+    return dict(requirement.split("==") for requirement in groups["dev"])
+
+
+def ruff_of(folder: Path) -> dict[str, list[str]]:
+    """Ruff's settings in a folder's pyproject.toml."""
+    return tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["ruff"]
+
+
+def environments_of(folder: Path) -> list[str]:
+    """The environments that a folder's tox.ini runs by default."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(folder / "tox.ini")
+    return settings["tox"]["env_list"].split(", ")
+
+
+def test_one_folder_is_the_project():
+    names = [path.name for path in TEMPLATE.iterdir() if "{{" in path.name]
+
+    assert names == ["{{cookiecutter.project_slug}}"]
+
+
+def test_every_question_has_help():
+    questions = [name for name in QUESTIONS if not name.startswith("_")]
+
+    assert len(questions) == 9
+    assert list(QUESTIONS["__prompts__"]) == questions
+
+
+def test_every_choice_of_a_question_has_help():
+    for name, prompt in QUESTIONS["__prompts__"].items():
+        if isinstance(prompt, dict):
+            assert list(prompt) == ["__prompt__", *QUESTIONS[name]]
+
+
+def test_the_template_and_the_project_use_the_same_tools(bake: Callable[..., Path]):
+    own, generated = tools_of(TEMPLATE), tools_of(bake())
+
+    assert {"ruff", "pytest", "tox", "tox-uv", "pre-commit"} <= set(generated)
+    assert own == generated | {"cookiecutter": own["cookiecutter"]}
+
+
+def test_the_template_and_the_project_follow_the_same_rules(bake: Callable[..., Path]):
+    own, generated = ruff_of(TEMPLATE), ruff_of(bake())
+
+    assert own["lint"]["select"] == generated["lint"]["select"]
+    assert own["line-length"] == generated["line-length"]
+
+
+def test_every_tensorflow_of_the_project_is_tested(bake: Callable[..., Path]):
+    own, generated = environments_of(TEMPLATE), environments_of(bake())
+
+    assert own == ["lint", "template", *generated[1:]]
+    assert generated[0] == "lint"
+    assert generated[1:] == [*(f"tf2{minor}" for minor in range(15, 22)), "keras2"]
