@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 from {{ cookiecutter.package_name }} import session
+from {{ cookiecutter.package_name }}.cadence import Cadence
 from {{ cookiecutter.package_name }}.checkpoints import Best, CheckpointManager
-from {{ cookiecutter.package_name }}.config import Cadence, Config
+from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.config_file import record_config
 from {{ cookiecutter.package_name }}.data import Data
 from {{ cookiecutter.package_name }}.datasets import load_data
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     paths = Paths(config.root, config.run)
     with session.Signals() as signals:
         tf.keras.utils.set_random_seed(config.seed)
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
         data = load_data(config.data)
         model = build_model(config.model, data.shape, data.classes)
         optimizer = build_optimizer(config.optimizer, data.steps_per_epoch)
@@ -54,6 +57,8 @@ def train(
         steps_per_epoch=data.steps_per_epoch,
         settings=asdict(config),
         identity=config.identity() | {"data": data.fingerprint},
+        background=is_background(config.save_mode),
+        max_failures=config.max_save_failures,
     )
     check_resume(config.resume, manager)
     manager.restore_or_initialize()
@@ -62,11 +67,11 @@ def train(
     if step >= last:
         return complete(paths, step, data)
     record_config(config, paths.config)
-    cadence = Cadence.parse(config.save_every)
+    cadence = Cadence(config)
     train_steps = build_train_steps(state)
     score = build_scorer(state.model, data)
     batches = iter(data.batches(config.seed, step, last))
-    chunk, saved_at = 1, time.monotonic()
+    chunk = 1
     with (
         MetricsLog(paths, step) as metrics_log,
         Display(config.epochs, data.steps_per_epoch, step) as display,
@@ -88,13 +93,15 @@ def train(
                     display.epoch(epoch, step, metrics)
                 metrics_log.write(step, epoch, metrics)
 
-            due = cadence.is_due(step, position == 0, time.monotonic() - saved_at)
-            if due or step == last or signals.stop or signals.take_save_request():
-                metrics_log.flush()
-                manager.save(metrics=metrics)
-                saved_at = time.monotonic()
+            manager.collect()
+            due = cadence.is_due(step, position == 0) or step == last
+            if due or signals.stop or signals.take_save_request():
+                began = time.monotonic()
+                manager.save(metrics=metrics, before=metrics_log.flush)
+                cadence.saved(time.monotonic() - began)
             if signals.stop:
                 break
+        manager.finish()
     if signals.stop and step < last:
         log.info("Saved step %d and stopped by signal %d.", step, signals.stop)
         return 128 + signals.stop
@@ -131,6 +138,12 @@ def next_stop(step: int, config: Config, cadence: Cadence, steps_per_epoch: int)
     """The next step at which an epoch ends, a line is logged or a checkpoint is due."""
     intervals = [steps_per_epoch, config.log_every, cadence.steps or steps_per_epoch]
     return min((step // interval + 1) * interval for interval in intervals)
+
+
+def is_background(save_mode: str) -> bool:
+    """Whether to save in the background. Without an accelerator, writing would slow training."""
+    accelerated = any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
+    return save_mode == "background" or (save_mode == "auto" and accelerated)
 
 
 def check_resume(resume: str, manager: CheckpointManager) -> None:

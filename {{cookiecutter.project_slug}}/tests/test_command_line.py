@@ -41,7 +41,7 @@ def test_help(main, capsys):
         (["--model.name", "nope"], "--model.name 'nope' is unknown"),
         (["--run", "../x"], "is not a folder name"),
         (["--data.path", "none.npz"], "There is no data file none.npz"),
-        (["--save-every", "never"], "is not a cadence"),
+        (["--save-every", "never"], "--save-every 'never' is not possible"),
         (["--optimizer.name", "nope"], "--optimizer.name"),
         (["--nope"], "--nope"),
         (["--data.shift", "1", "--data.name", "nope"], "--data.name"),

@@ -4,7 +4,7 @@ import json
 import logging
 from dataclasses import asdict, replace
 
-from {{ cookiecutter.package_name }}.config import Cadence, Config, DataConfig, ModelConfig
+from {{ cookiecutter.package_name }}.config import Config, DataConfig, ModelConfig, seconds_of
 from {{ cookiecutter.package_name }}.config_file import config_from, record_config
 from {{ cookiecutter.package_name }}.errors import ConfigurationError
 
@@ -19,7 +19,10 @@ import pytest
         ({"max_to_keep": 0}, "--max-to-keep 0"),
         ({"log_every": 0}, "--log-every 0"),
         ({"keep_every_hours": 0.0}, "--keep-every-hours 0"),
-        ({"save_every": "sometimes"}, "--save-every 'sometimes' is not a cadence"),
+        ({"save_every": "sometimes"}, "--save-every 'sometimes' is not possible"),
+        ({"save_longest": "soon"}, "--save-longest 'soon' is not possible: give a time"),
+        ({"save_budget": 1.0}, "--save-budget 1.0"),
+        ({"max_save_failures": 0}, "--max-save-failures 0"),
         ({"model": ModelConfig(hidden=(8, 0))}, "--model.hidden"),
         ({"model": ModelConfig(dropout=1.0)}, "--model.dropout 1.0"),
         ({"data": DataConfig(validation=1.0)}, "--data.validation 1.0"),
@@ -34,33 +37,21 @@ def test_impossible_values_are_refused_by_name(settings, message):
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "cadence"),
-    [
-        ("epoch", Cadence()),
-        ("500", Cadence(steps=500)),
-        ("30s", Cadence(seconds=30)),
-        ("10m", Cadence(seconds=600)),
-        ("2h", Cadence(seconds=7200)),
-    ],
-)
-def test_cadences(text, cadence):
-    assert Cadence.parse(text) == cadence
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("10m", 600), ("2h", 7200)])
+def test_times(text, seconds):
+    assert seconds_of("save-longest", text) == seconds
+    assert Config(save_every=text).save_every == text
 
 
-@pytest.mark.parametrize("text", ["", "0", "-5", "1.5", "10 m", "5d", "m", "epochs", "auto"])
+@pytest.mark.parametrize("text", ["", "0s", "-5", "1.5", "10 m", "5d", "m", "epochs", "0"])
 def test_other_cadences_are_refused(text):
-    with pytest.raises(ConfigurationError, match="is not a cadence"):
-        Cadence.parse(text)
+    with pytest.raises(ConfigurationError, match="give epoch, auto, a number of steps"):
+        Config(save_every=text)
 
 
-def test_when_a_save_is_due():
-    assert Cadence(steps=30).is_due(step=60, epoch_ended=False, seconds=0)
-    assert not Cadence(steps=30).is_due(step=44, epoch_ended=True, seconds=99)
-    assert Cadence(seconds=10).is_due(step=7, epoch_ended=False, seconds=10)
-    assert not Cadence(seconds=10).is_due(step=44, epoch_ended=True, seconds=9)
-    assert Cadence().is_due(step=44, epoch_ended=True, seconds=0)
-    assert not Cadence().is_due(step=43, epoch_ended=False, seconds=99)
+def test_limits_of_the_cadence_must_be_in_order():
+    with pytest.raises(ConfigurationError, match="--save-shortest must not be longer"):
+        Config(save_shortest="1h", save_longest="30m")
 
 
 def test_json_there_and_back():

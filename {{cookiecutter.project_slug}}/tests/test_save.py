@@ -2,7 +2,7 @@
 
 import os
 
-from {{ cookiecutter.package_name }}.checkpoints import Best, CheckpointExists, read_card
+from {{ cookiecutter.package_name }}.checkpoints import Best, CheckpointExists, SaveFailed, read_card
 from {{ cookiecutter.package_name }}.checkpoints.shadow import Shadow
 
 import pytest
@@ -177,7 +177,7 @@ def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Shadow, "write", fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(SaveFailed, match="No space left"):
         save_steps(manager, state, 2)
     assert files_in(tmp_path) == before
     assert not list(tmp_path.glob("*_temp"))

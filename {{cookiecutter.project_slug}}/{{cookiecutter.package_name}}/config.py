@@ -67,9 +67,19 @@ class Config:
     """auto resumes where there is a checkpoint; require fails where there is none; never refuses
     to start where there is one."""
     save_every: str = "epoch"
-    """When to save: epoch, a number of steps, or a time such as 30s, 10m, 2h."""
-    save_mode: Literal["blocking"] = "blocking"
-    """How to save: blocking waits for the disk."""
+    """When to save: epoch, a number of steps, a time such as 30s, 10m or 2h, or auto: as often as
+    the budget allows."""
+    save_budget: float = 0.02
+    """With --save-every auto: the share of the time that may go into saving."""
+    save_shortest: str = "10s"
+    """With --save-every auto: the shortest time between two saves."""
+    save_longest: str = "30m"
+    """With --save-every auto: the longest time between two saves."""
+    save_mode: Literal["auto", "blocking", "background"] = "auto"
+    """How to save: blocking waits for the disk; background trains on meanwhile; auto is background
+    where there is an accelerator."""
+    max_save_failures: int = 3
+    """How many saves in a row may fail, on a full disk, say, before training ends."""
     max_to_keep: int = 5
     """How many of the newest checkpoints to keep, at least 2."""
     keep_every_hours: float | None = None
@@ -80,6 +90,8 @@ class Config:
     """Whether the best is the largest or the smallest."""
     log_every: int = 100
     """Steps between two lines of metrics.jsonl, besides those at every epoch's end."""
+    deterministic: bool = False
+    """Use deterministic operations only. Slower; needed for equal bits on a GPU, not on a CPU."""
     debug: bool = False
     """Show the traceback of an error."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -89,12 +101,14 @@ class Config:
     def __post_init__(self) -> None:
         """Raises ConfigurationError for a value that is not possible."""
         model, data, optimizer = self.model, self.data, self.optimizer
-        hours = self.keep_every_hours
+        hours, failures = self.keep_every_hours, self.max_save_failures
         for possible, name, value, wanted in [
             (self.epochs >= 1, "epochs", self.epochs, "at least 1"),
             (self.seed >= 0, "seed", self.seed, "0 or more"),
             (self.max_to_keep >= 1, "max-to-keep", self.max_to_keep, "at least 1"),
             (hours is None or hours > 0, "keep-every-hours", hours, "more than 0"),
+            (failures >= 1, "max-save-failures", failures, "at least 1"),
+            (0 < self.save_budget < 1, "save-budget", self.save_budget, "between 0 and 1"),
             (self.log_every >= 1, "log-every", self.log_every, "at least 1"),
             (min(model.hidden, default=1) >= 1, "model.hidden", model.hidden, "sizes from 1 up"),
             (0 <= model.dropout < 1, "model.dropout", model.dropout, "from 0 to below 1"),
@@ -111,7 +125,11 @@ class Config:
         ]:
             if not possible:
                 raise ConfigurationError(f"--{name} {value} is not possible: give {wanted}.")
-        Cadence.parse(self.save_every)
+        if not re.fullmatch(r"epoch|auto|[1-9]\d*", self.save_every):
+            seconds_of("save-every", self.save_every)
+        shortest = seconds_of("save-shortest", self.save_shortest)
+        if shortest > seconds_of("save-longest", self.save_longest):
+            raise ConfigurationError("--save-shortest must not be longer than --save-longest.")
 
     def identity(self) -> dict[str, Any]:
         """The settings that one run must keep: its steps would mean something else without them."""
@@ -123,37 +141,16 @@ class Config:
         }
 
 
-@dataclass(frozen=True)
-class Cadence:
-    """How often to save: every so many steps, every so many seconds, or at each epoch's end."""
+def seconds_of(name: str, time: str) -> float:
+    """The seconds in a time such as 30s, 10m or 2h.
 
-    steps: int | None = None
-    seconds: float | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "Cadence":
-        """Reads epoch, a number of steps, or a time in s, m or h.
-
-        Raises:
-            ConfigurationError: the text is none of these.
-        """
-        if text == "epoch":
-            return cls()
-        match = re.fullmatch(r"([1-9]\d*)([smh]?)", text)
-        if match is None:
-            raise ConfigurationError(
-                f"--save-every {text!r} is not a cadence: give epoch, a number of steps "
-                "such as 500, or a time such as 30s, 10m or 2h."
-            )
-        number, unit = int(match[1]), match[2]
-        if not unit:
-            return cls(steps=number)
-        return cls(seconds=number * {"s": 1, "m": 60, "h": 3600}[unit])
-
-    def is_due(self, step: int, epoch_ended: bool, seconds: float) -> bool:
-        """Whether to save at this step, so many seconds after the last save."""
-        if self.steps is not None:
-            return step % self.steps == 0
-        if self.seconds is not None:
-            return seconds >= self.seconds
-        return epoch_ended
+    Raises:
+        ConfigurationError: the setting of that name is no such time.
+    """
+    match = re.fullmatch(r"([1-9]\d*)([smh])", time)
+    if match is None:
+        hint = "epoch, auto, a number of steps such as 500, or " if name == "save-every" else ""
+        raise ConfigurationError(
+            f"--{name} {time!r} is not possible: give {hint}a time such as 30s, 10m or 2h."
+        )
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

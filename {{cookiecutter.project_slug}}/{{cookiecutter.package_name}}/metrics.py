@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import tensorflow as tf
 from etils import epath
 
-from .checkpoints.files import synchronise, write_text
+from .checkpoints.files import append_text, write_text
 from .paths import Paths
 
 
@@ -45,10 +45,8 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
 
     def flush(self) -> None:
         """Puts everything on the disk. A checkpoint comes after its log lines, never before."""
-        with self._path.open("a") as file:
-            file.write("".join(self._lines))
+        append_text(self._path, "".join(self._lines))
         self._lines.clear()
-        synchronise(self._path)
         self._writer.flush()
 
 

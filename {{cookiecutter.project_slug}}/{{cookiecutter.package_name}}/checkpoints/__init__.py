@@ -8,6 +8,7 @@ from .errors import (
     DamagedCheckpoint,
     ForeignCheckpoint,
     NoUsableCheckpoint,
+    SaveFailed,
 )
 from .manager import CheckpointManager
 from .reader import read_card
@@ -21,5 +22,6 @@ __all__ = [
     "DamagedCheckpoint",
     "ForeignCheckpoint",
     "NoUsableCheckpoint",
+    "SaveFailed",
     "read_card",
 ]

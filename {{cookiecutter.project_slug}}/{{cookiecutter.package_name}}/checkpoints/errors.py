@@ -70,6 +70,18 @@ class NoUsableCheckpoint(UserError):
         )
 
 
+class SaveFailed(UserError):
+    """Saving failed as often in a row as is tolerated. What was saved before is untouched."""
+
+    exit_code = 1
+
+    def __init__(self, directory: epath.Path, failures: int, error: Exception) -> None:
+        super().__init__(
+            f"Saving to {directory} failed, {failures} in a row: {error}\n"
+            "What was saved before is untouched. Put this right and run it again to resume."
+        )
+
+
 class CheckpointExists(UserError):
     """A checkpoint would have been overwritten. Nothing was."""
 

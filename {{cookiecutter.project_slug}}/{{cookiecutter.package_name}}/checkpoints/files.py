@@ -4,8 +4,10 @@ A checkpoint `ckpt-280` is `ckpt-280.data-…` and `ckpt-280.index`. While it is
 are in the folder `ckpt-280_temp`; it exists once its index stands beside its data.
 """
 
+import errno
 import os
 import re
+import shutil
 
 from etils import epath
 
@@ -90,6 +92,30 @@ def write_text(path: epath.Path, text: str) -> None:
     temporary.replace(path)
 
 
+def append_text(path: epath.Path, text: str) -> None:
+    """Adds to the end of a file, all of it or nothing."""
+    before = path.stat().length if path.exists() else 0
+    try:
+        with path.open("a") as file:
+            file.write(text)
+        synchronise(path)
+    except OSError:
+        if path.exists():
+            os.truncate(path, before)
+        raise
+
+
+def require_space(directory: epath.Path, size: int) -> None:
+    """Raises OSError if a local disk has less than `size` bytes free."""
+    if is_remote(directory):
+        return
+    existing = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if free < size:
+        reason = f"{os.strerror(errno.ENOSPC)}: {size} bytes are needed, {free} are free"
+        raise OSError(errno.ENOSPC, reason, str(directory))
+
+
 def put_in_place(written: epath.Path, checkpoint: epath.Path) -> None:
     """Moves a checkpoint that was written elsewhere to its place, safe on the disk."""
     for file in files_of(written):
@@ -152,9 +178,14 @@ def set_aside(checkpoint: epath.Path) -> epath.Path:
     return folder
 
 
+def is_remote(path: epath.Path) -> bool:
+    """Whether a path is one of remote storage, such as gs://bucket/runs."""
+    return "://" in os.fspath(path)
+
+
 def synchronise(path: epath.Path) -> None:
     """Waits until a local file or directory is on the disk itself."""
-    if "://" in os.fspath(path) or (os.name != "posix" and path.is_dir()):
+    if is_remote(path) or (os.name != "posix" and path.is_dir()):
         return  # remote storage keeps its own promise; Windows cannot open a directory
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -11,7 +12,9 @@ from . import files
 from .best import Best
 from .card import Card
 from .errors import CheckpointExists, DamagedCheckpoint, NoUsableCheckpoint
+from .failures import Failures
 from .restore import Restorer
+from .retention import Retention
 from .saver import Saver
 
 log = logging.getLogger(__name__)
@@ -40,6 +43,8 @@ class CheckpointManager(tf.train.CheckpointManager):
         steps_per_epoch: lets cards and messages tell the epoch.
         settings: the configuration, for the cards.
         identity: the settings that must be the same when a checkpoint is restored.
+        background: write in a thread, while training goes on.
+        max_failures: how many saves in a row may fail before that is an error.
     """
 
     def __init__(
@@ -57,18 +62,21 @@ class CheckpointManager(tf.train.CheckpointManager):
         steps_per_epoch: int | None = None,
         settings: Mapping[str, Any] | None = None,
         identity: Mapping[str, Any] | None = None,
+        background: bool = False,
+        max_failures: int = 1,
     ) -> None:
         self._folder = epath.Path(directory)
         self._name = checkpoint_name
-        self._newest_to_keep = None if max_to_keep is None else max(2, max_to_keep)
-        self._hours = keep_checkpoint_every_n_hours
+        self._retention = Retention(max_to_keep, keep_checkpoint_every_n_hours)
         self._counter = getattr(checkpoint, "step", None) if step_counter is None else step_counter
         self._initialize = init_fn
         self._best = best
         self._steps_per_epoch = steps_per_epoch
         self._settings = dict(settings or {})
         self._restorer = Restorer(checkpoint, identity or {})
-        self._saver = Saver(checkpoint)
+        self._saver = Saver(checkpoint, background=background)
+        self._background = background
+        self._failures = Failures(self._folder, max_failures)
         self._missing = self._find_missing()
         self._tidy()
         super().__init__(
@@ -105,22 +113,29 @@ class CheckpointManager(tf.train.CheckpointManager):
         options: None = None,  # noqa: ARG002
         *,
         metrics: Mapping[str, float] | None = None,
+        before: Callable[[], None] | None = None,
     ) -> str | None:
         """Saves a checkpoint, and then removes what retention does not keep.
+
+        A save in the background is waited for by the next one, by `collect` and by `finish`.
 
         Args:
             checkpoint_number: its number; by default the step.
             check_interval: save nothing while `checkpoint_interval` has not passed.
             options: has no effect; it is there because TensorFlow's manager has it.
             metrics: the latest metrics, for the card and for the choice of the best.
+            before: called first, to put on the disk what must not be younger than the checkpoint;
+                where it fails, the save fails.
 
         Returns:
-            The path of the checkpoint, or None where the interval had not passed.
+            The path of the checkpoint, or None where the interval had not passed or saving failed.
 
         Raises:
             CheckpointExists: there is one of this number; it is not overwritten.
-            OSError, tf.errors.OpError: the disk is full, say; nothing is left of the checkpoint.
+            SaveFailed: saving failed for the last time that is tolerated, since the disk is full,
+                say. Nothing is left of the failed checkpoint.
         """
+        self.collect(wait=True)
         whole = self._whole()
         number = self._next_number(whole) if checkpoint_number is None else int(checkpoint_number)
         if check_interval and self.checkpoint_interval and whole:  # noqa: SIM102
@@ -129,11 +144,42 @@ class CheckpointManager(tf.train.CheckpointManager):
         path = self._folder / f"{self._name}-{number}"
         if files.files_of(path):
             raise CheckpointExists(path)
-        self._saver.save(path, self._card(number, metrics or {}))
+        with self._failures:
+            if before is not None:
+                before()
+            afterwards = partial(self._after_save, path, metrics or {})
+            self._saver.save(path, self._card(number, metrics or {}), afterwards)
+            if not self._background:
+                self._failures.end()
+            return str(path)
+        return None
+
+    def collect(self, *, wait: bool = False) -> None:
+        """Looks at a save in the background that has ended; call it now and then.
+
+        Args:
+            wait: until it has ended.
+
+        Raises:
+            SaveFailed: it failed, for the last time that is tolerated.
+        """
+        with self._failures:
+            if self._saver.collect(wait=wait):
+                self._failures.end()
+
+    def finish(self) -> None:
+        """Waits for the last save.
+
+        Raises:
+            SaveFailed: it failed, however often that is tolerated.
+        """
+        self.collect(wait=True)
+        self._failures.raise_last()
+
+    def _after_save(self, path: epath.Path, metrics: Mapping[str, float]) -> None:
         if self._best is not None:
-            self._best.consider(path, metrics or {})
+            self._best.consider(path, metrics)
         self._prune()
-        return str(path)
 
     def restore_or_initialize(self) -> str | None:
         """Restores the newest usable checkpoint.
@@ -195,22 +241,11 @@ class CheckpointManager(tf.train.CheckpointManager):
 
     def _prune(self) -> None:
         whole = self._whole()
-        kept = whole if self._newest_to_keep is None else whole[-self._newest_to_keep :]
-        older = whole[: len(whole) - len(kept)]
-        kept = self._one_for_every_so_many_hours(older) + kept
+        kept = self._retention.choose(whole)
         files.write_state(self._folder, kept)
-        for checkpoint in older:
+        for checkpoint in whole:
             if checkpoint not in kept:
                 files.remove(checkpoint)
-
-    def _one_for_every_so_many_hours(self, checkpoints: list[epath.Path]) -> list[epath.Path]:
-        if self._hours is None:
-            return []
-        first: dict[int, epath.Path] = {}
-        for checkpoint in checkpoints:
-            written = files.index_file(checkpoint).stat().mtime
-            first.setdefault(int(written // (self._hours * 3600)), checkpoint)
-        return list(first.values())
 
     def _tidy(self) -> None:
         """Removes what killed saves left, and puts the state file right."""

@@ -44,6 +44,11 @@ class Shadow:
         self._pairs.append((variable, copy))
         return copy
 
+    @property
+    def size(self) -> int:
+        """The size of the copy, in bytes."""
+        return sum(copy.shape.num_elements() * copy.dtype.size for _, copy in self._pairs)
+
     def take(self) -> None:
         """Copies the live variables. TensorFlow shares the memory until one side is changed."""
         for live, copy in self._pairs:
