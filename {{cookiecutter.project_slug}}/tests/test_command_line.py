@@ -139,9 +139,8 @@ def test_a_checkpoint_that_is_not_there(trained, command, message, capsys):
 
 
 def test_commands_need_no_model(trained):
-    code, output, errors = finish(
-        start("list", "--root", trained, script="-m{{ cookiecutter.package_name }}.checkpoints")
-    )
+    module = "{{ cookiecutter.package_name }}.checkpoints"
+    code, output, errors = finish(start("list", "--root", trained, script=f"-m{module}"))
     assert code == 0, errors
     assert "newest" in output
 

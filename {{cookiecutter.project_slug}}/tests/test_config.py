@@ -4,7 +4,12 @@ import json
 import logging
 from dataclasses import asdict, replace
 
-from {{ cookiecutter.package_name }}.config import Config, DataConfig, ModelConfig, seconds_of
+from {{ cookiecutter.package_name }}.config import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    seconds_of,
+)
 from {{ cookiecutter.package_name }}.config_file import config_from, record_config
 from {{ cookiecutter.package_name }}.errors import ConfigurationError
 

@@ -1,6 +1,9 @@
 """Checkpoints that do not fit: the culprit is named, and nothing is changed."""
 
-from {{ cookiecutter.package_name }}.checkpoints import CheckpointMismatch, ForeignCheckpoint
+from {{ cookiecutter.package_name }}.checkpoints import (
+    CheckpointMismatch,
+    ForeignCheckpoint,
+)
 from {{ cookiecutter.package_name }}.compat import keras
 
 import pytest

@@ -2,7 +2,12 @@
 
 import os
 
-from {{ cookiecutter.package_name }}.checkpoints import Best, CheckpointExists, SaveFailed, read_card
+from {{ cookiecutter.package_name }}.checkpoints import (
+    Best,
+    CheckpointExists,
+    SaveFailed,
+    read_card,
+)
 from {{ cookiecutter.package_name }}.checkpoints.shadow import Shadow
 
 import pytest

@@ -58,7 +58,8 @@ class Config:
     run: str = "default"
     """Name of the run: its folder below runs/."""
     root: str | None = None
-    """Folder that holds runs/. By default ${{ cookiecutter.package_name|upper }}_ROOT, else the project folder."""
+    """Folder that holds runs/. By default the project folder, or what this variable says:
+    {{ cookiecutter.package_name|upper }}_ROOT"""
     epochs: int = 30
     """Train up to this many epochs in all."""
     seed: int = 0
