@@ -94,8 +94,8 @@ def train(
                 metrics_log.write(step, epoch, metrics)
 
             manager.collect()
-            due = cadence.is_due(step, position == 0) or step == last
-            if due or signals.stop or signals.take_save_request():
+            asked = signals.take_save_request() or signals.stop
+            if asked or step == last or cadence.is_due(step, position == 0):
                 began = time.monotonic()
                 manager.save(metrics=metrics, before=metrics_log.flush)
                 cadence.saved(time.monotonic() - began)

@@ -89,11 +89,15 @@ def log_of(run):
     return [{name: value for name, value in line.items() if name != "time"} for line in lines]
 
 
-def start(*arguments, script="train.py", path=PROJECT, cwd=None):
-    """Starts a script or, given as `-mNAME`, a module of the project in a process of its own."""
+def start(*arguments, script="train.py", path=PROJECT, cwd=None, under=(), preexec_fn=None):
+    """Starts a script or, given as `-mNAME`, a module of the project in a process of its own.
+
+    It is run by the command `under`, if there is one, and after the function `preexec_fn`.
+    """
     target = script if str(script).startswith("-m") else path / script
     return subprocess.Popen(
-        [sys.executable, str(target), *map(str, arguments)],
+        [*under, sys.executable, str(target), *map(str, arguments)],
+        preexec_fn=preexec_fn,  # noqa: PLW1509  (nothing else runs in the child)
         cwd=cwd,
         env=os.environ | {"PYTHONPATH": str(path), "PYTHONUTF8": "1"},
         stdout=subprocess.PIPE,

@@ -162,6 +162,8 @@ def test_left_overs_of_killed_saves_are_swept(tmp_path):
     (tmp_path / "ckpt-3_temp").mkdir()
     (tmp_path / "ckpt-3_temp" / "ckpt-3.index").write_bytes(b"index")
     (tmp_path / "ckpt-3.data-00000-of-00001").write_bytes(b"moved, and its index not yet")
+    (tmp_path / "ckpt-0_temp").mkdir()
+    (tmp_path / "ckpt-0.data-00000-of-00001").write_bytes(b"of a removal that was interrupted")
     (tmp_path / "ckpt-1_temp").mkdir()
     (tmp_path / "checkpoint_temp").write_text("half")
     manager = manager_of(state, tmp_path)

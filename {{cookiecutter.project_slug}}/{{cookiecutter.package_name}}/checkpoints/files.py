@@ -143,15 +143,16 @@ def temporary_folder(checkpoint: epath.Path) -> epath.Path:
 
 
 def clear_unfinished(checkpoint: epath.Path) -> None:
-    """Removes what an interrupted save left of a checkpoint; a finished one stays."""
+    """Removes what an interrupted save or removal left of a checkpoint; a finished one stays."""
     if not index_file(checkpoint).exists():
-        remove(checkpoint)
+        for file in data_files(checkpoint):
+            file.unlink()
     if temporary_folder(checkpoint).exists():
         temporary_folder(checkpoint).rmtree()
 
 
 def sweep(directory: epath.Path) -> None:
-    """Removes what killed saves left in the directory."""
+    """Removes what killed saves and removals left in the directory."""
     for left_over in directory.glob(f"*{TEMPORARY}"):
         if left_over.is_dir():
             clear_unfinished(directory / left_over.name.removesuffix(TEMPORARY))
@@ -160,9 +161,10 @@ def sweep(directory: epath.Path) -> None:
 
 
 def remove(checkpoint: epath.Path) -> None:
-    """Deletes a checkpoint's files."""
-    for file in reversed(files_of(checkpoint)):  # the index first: without it, nothing is there
-        file.unlink()
+    """Deletes a checkpoint. Its temporary folder tells the next sweep if this was interrupted."""
+    temporary_folder(checkpoint).mkdir(exist_ok=True)
+    index_file(checkpoint).unlink(missing_ok=True)
+    clear_unfinished(checkpoint)
 
 
 def set_aside(checkpoint: epath.Path) -> epath.Path:
