@@ -5,7 +5,7 @@
 UV := $(shell uv --version 2>/dev/null)
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-all bake lint
+.PHONY: demo test test-all bake lint bench torture
 
 demo: $(INSTALLED)
 	.venv/bin/python tools/demo.py
@@ -21,6 +21,12 @@ bake: $(INSTALLED)
 
 lint: $(INSTALLED)
 	.venv/bin/python -m tox run -e lint
+
+bench: $(INSTALLED)
+	.venv/bin/python -m tox run -e bench
+
+torture: $(INSTALLED)
+	.venv/bin/python -m tox run -e torture -- $(or $(ARGS),--kills 100)
 
 $(INSTALLED): pyproject.toml
 ifdef UV

@@ -21,6 +21,8 @@ class Shadow:
         self._pairs: list[tuple[tf.Variable, tf.Variable]] = []
         self._mirror(checkpoint)
         self._graph.card = tf.Variable("", dtype=tf.string, trainable=False)
+        # In one graph: assigned one by one from Python, thousands of variables would take a while.
+        self._take = tf.function(self._assign)
 
     def _mirror(self, checkpoint: tf.train.Checkpoint) -> None:
         view = tf.train.TrackableView(checkpoint)
@@ -51,8 +53,11 @@ class Shadow:
 
     def take(self) -> None:
         """Copies the live variables. TensorFlow shares the memory until one side is changed."""
+        self._take()
+
+    def _assign(self) -> None:
         for live, copy in self._pairs:
-            copy.assign(live)
+            copy.assign(live, read_value=False)
 
     def write(self, checkpoint: epath.Path, card: Card) -> None:
         """Writes what was taken, with a card, as `checkpoint.index` and `checkpoint.data-…`."""

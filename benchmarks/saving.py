@@ -1,0 +1,241 @@
+"""What a save costs: standing still, time added to the run, and restoring."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import tensorflow as tf
+from my_experiment.checkpoints import CheckpointManager
+from report import draw_bars, in_turn, seconds, table
+
+ROUNDS = 5
+keras = tf.keras
+
+
+class State:
+    """A model in training, or variables that are counted up: something to save."""
+
+    def __init__(self, layers: int, units: int) -> None:
+        self.model = keras.Sequential([keras.Input((units,))])
+        for _ in range(layers):
+            self.model.add(keras.layers.Dense(units, kernel_initializer="he_normal"))
+        self.model.compile(keras.optimizers.Adam(1e-4), "mse")
+        self.model.optimizer.build(self.model.trainable_variables)
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self.checkpoint = tf.train.Checkpoint(
+            model=self.model, optimizer=self.model.optimizer, step=self.step
+        )
+        self._x = tf.random.normal((8, units))
+        self._train = tf.function(self._train_once)
+
+    def _train_once(self) -> None:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(self.model(self._x, training=True) ** 2)
+        weights = self.model.trainable_variables
+        self.model.optimizer.apply_gradients(
+            zip(tape.gradient(loss, weights), weights, strict=True)
+        )
+
+    def train(self, steps: int) -> None:
+        """Changes every variable so many times."""
+        for _ in range(steps):
+            self._train()
+        self.step.assign_add(steps)
+
+
+class Variables:
+    """Many small variables, without a model."""
+
+    def __init__(self, count: int, size: int) -> None:
+        variables = [tf.Variable(tf.random.normal((size,))) for _ in range(count)]
+        self.model = None
+        self.step = tf.Variable(0, dtype=tf.int64)
+        self.checkpoint = tf.train.Checkpoint(variables=variables, step=self.step)
+        self._change = tf.function(lambda: [value.assign_add(value) for value in variables])
+
+    def train(self, steps: int) -> None:
+        """Changes every variable so many times."""
+        for _ in range(steps):
+            self._change()
+        self.step.assign_add(steps)
+
+
+STATES: dict[str, tuple[Callable[[], State | Variables], int]] = {
+    "302 MB": (lambda: State(24, 1024), 10),
+    "1 MB": (lambda: State(10, 92), 100),
+    "3000 variables": (lambda: Variables(3000, 1024), 20),
+}
+
+
+def stock(state: State | Variables, folder: Path) -> tuple[Callable[[], object], Callable]:
+    """TensorFlow's own manager."""
+    manager = tf.train.CheckpointManager(state.checkpoint, str(folder), 2)
+    return manager.save, lambda: None
+
+
+def ours(background: bool) -> Callable:
+    """The generated project's manager."""
+
+    def build(state: State | Variables, folder: Path) -> tuple[Callable[[], object], Callable]:
+        manager = CheckpointManager(state.checkpoint, folder, 2, background=background)
+        return manager.save, manager.finish
+
+    return build
+
+
+def callback(build: Callable[[str], keras.callbacks.Callback]) -> Callable:
+    """One of Keras's callbacks, called as at an epoch's end."""
+
+    def prepare(state: State, folder: Path) -> tuple[Callable[[], object], Callable]:
+        folder.mkdir(parents=True)
+        saver = build(str(folder))
+        saver.set_model(state.model)
+        saver.on_train_begin()
+        return lambda: saver.on_epoch_end(int(state.step), {}), lambda: None
+
+    return prepare
+
+
+def model_checkpoint(folder: str) -> keras.callbacks.Callback:
+    """Keras's callback, with its own format of files."""
+    return keras.callbacks.ModelCheckpoint(f"{folder}/model.keras")
+
+
+def raw(state: State | Variables, folder: Path) -> tuple[Callable[[], object], Callable]:
+    """The same number of bytes, written to one file and synchronised: what the disk can do."""
+    folder.mkdir(parents=True)
+    payload = os.urandom(size_of(state))
+
+    def write() -> None:
+        with (folder / "raw").open("wb") as file:
+            file.write(payload)
+            file.flush()
+            os.fsync(file.fileno())
+
+    return write, lambda: None
+
+
+SAVERS: dict[str, Callable] = {
+    "stock CheckpointManager": stock,
+    "Keras ModelCheckpoint": callback(model_checkpoint),
+    "Keras BackupAndRestore": callback(keras.callbacks.BackupAndRestore),
+    "ours, blocking": ours(background=False),
+    "ours, background": ours(background=True),
+    "raw write with fsync": raw,
+}
+
+
+def size_of(state: State | Variables) -> int:
+    """The bytes of a state."""
+    path = tempfile.mkdtemp()
+    state.checkpoint.write(f"{path}/size")
+    size = sum(file.stat().st_size for file in Path(path).iterdir())
+    shutil.rmtree(path)
+    return size
+
+
+def measure(name: str, folder: Path) -> tuple[list[list[object]], dict[str, float]]:
+    """Measures every way to save one state.
+
+    Returns:
+        The rows of the table, and the seconds of standing still by way.
+    """
+    build, steps = STATES[name]
+    state = build()
+    size = size_of(state)
+    usable = {way: SAVERS[way] for way in SAVERS if state.model or not way.startswith("Keras")}
+    ways = {way: prepare(state, folder / way) for way, prepare in usable.items()}
+    state.train(steps)
+    for save, finish in ways.values():  # the first save of each prepares what the others use
+        save()
+        finish()
+
+    def standing_still(way: str) -> float:
+        state.train(1)
+        save, finish = ways[way]
+        still = seconds(save)
+        finish()
+        return still
+
+    def added(way: str) -> float:
+        save, finish = ways[way]
+
+        def run() -> None:
+            save()
+            state.train(steps)
+            finish()
+
+        state.train(1)
+        return seconds(run) - seconds(lambda: state.train(steps))
+
+    still = in_turn({way: lambda way=way: standing_still(way) for way in ways}, ROUNDS)
+    total = in_turn({way: lambda way=way: added(way) for way in ways}, ROUNDS)
+    base_still = still["stock CheckpointManager"]
+    base_total = max(total["stock CheckpointManager"], 1e-9)
+    rows = [
+        [
+            name,
+            way,
+            1000 * still[way],
+            still[way] / base_still,
+            1000 * total[way],
+            total[way] / base_total,
+            size / still[way] / 1e6,
+        ]
+        for way in ways
+    ]
+    return rows, still
+
+
+def measure_restore(folder: Path) -> list[list[object]]:
+    """Measures restoring the large state, in TensorFlow's way and in ours."""
+    build, _ = STATES["302 MB"]
+    state = build()
+    ours_manager = CheckpointManager(state.checkpoint, folder / "restore", 2)
+    path = ours_manager.save()
+    times = in_turn(
+        {
+            "stock restore": lambda: seconds(lambda: state.checkpoint.restore(path)),
+            "ours": lambda: seconds(ours_manager.restore_or_initialize),
+        },
+        ROUNDS,
+    )
+    base = times["stock restore"]
+    return [[way, 1000 * time, time / base] for way, time in times.items()]
+
+
+def report() -> str:
+    """Measures everything and gives the section of the document."""
+    folder = Path(tempfile.mkdtemp(prefix="saving-"))
+    rows, pictures = [], []
+    try:
+        for name in STATES:
+            measured, still = measure(name, folder / name)
+            rows += measured
+            slug = f"saving-{name.split()[0]}"
+            title = f"Training stands still for one save of {name}"
+            pictures.append(draw_bars(slug, title, "seconds", still))
+            shutil.rmtree(folder / name)
+        restoring = measure_restore(folder)
+    finally:
+        shutil.rmtree(folder)
+    note = (
+        f"Medians of {ROUNDS} saves, all ways in turn. *Standing still*: until training may go on. "
+        "*Added*: what a save and the steps of training beside it take together, less those steps "
+        "alone. MB/s is the size over the time of standing still. Only ours and the raw write "
+        "wait until the bytes are on the disk."
+    )
+    columns = ["state", "way", "standing still, ms", "ratio to stock"]
+    columns += ["added, ms", "ratio to stock", "MB/s"]
+    return "\n\n".join(
+        [
+            "## Saving",
+            note,
+            table(columns, rows),
+            *pictures,
+            "## Restoring",
+            table(["way", "302 MB, ms", "ratio to stock"], restoring),
+        ]
+    )
