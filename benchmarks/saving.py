@@ -75,6 +75,22 @@ def stock(state: State | Variables, folder: Path) -> tuple[Callable[[], object],
     return manager.save, lambda: None
 
 
+def stock_with_fsync(
+    state: State | Variables, folder: Path
+) -> tuple[Callable[[], object], Callable]:
+    """TensorFlow's own manager, and then waiting until the files are on the disk."""
+    save, finish = stock(state, folder)
+
+    def save_and_synchronise() -> None:
+        checkpoint = Path(save())
+        for file in [*checkpoint.parent.glob(f"{checkpoint.name}.*"), checkpoint.parent]:
+            descriptor = os.open(file, os.O_RDONLY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+    return save_and_synchronise, finish
+
+
 def ours(background: bool) -> Callable:
     """The generated project's manager."""
 
@@ -119,6 +135,7 @@ def raw(state: State | Variables, folder: Path) -> tuple[Callable[[], object], C
 
 SAVERS: dict[str, Callable] = {
     "stock CheckpointManager": stock,
+    "stock, with fsync": stock_with_fsync,
     "Keras ModelCheckpoint": callback(model_checkpoint),
     "Keras BackupAndRestore": callback(keras.callbacks.BackupAndRestore),
     "ours, blocking": ours(background=False),
