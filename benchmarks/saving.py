@@ -13,6 +13,9 @@ from report import draw_bars, in_turn, seconds, table
 ROUNDS = 5
 keras = tf.keras
 
+# Two functions: one saves, the other waits until that has ended.
+Way = tuple[Callable[[], object], Callable[[], object]]
+
 
 class State:
     """A model in training, or variables that are counted up: something to save."""
@@ -69,15 +72,13 @@ STATES: dict[str, tuple[Callable[[], State | Variables], int]] = {
 }
 
 
-def stock(state: State | Variables, folder: Path) -> tuple[Callable[[], object], Callable]:
+def stock(state: State | Variables, folder: Path) -> Way:
     """TensorFlow's own manager."""
     manager = tf.train.CheckpointManager(state.checkpoint, str(folder), 2)
     return manager.save, lambda: None
 
 
-def stock_with_fsync(
-    state: State | Variables, folder: Path
-) -> tuple[Callable[[], object], Callable]:
+def stock_with_fsync(state: State | Variables, folder: Path) -> Way:
     """TensorFlow's own manager, and then waiting until the files are on the disk."""
     save, finish = stock(state, folder)
 
@@ -94,7 +95,7 @@ def stock_with_fsync(
 def ours(background: bool) -> Callable:
     """The generated project's manager."""
 
-    def build(state: State | Variables, folder: Path) -> tuple[Callable[[], object], Callable]:
+    def build(state: State | Variables, folder: Path) -> Way:
         manager = CheckpointManager(state.checkpoint, folder, 2, background=background)
         return manager.save, manager.finish
 
@@ -104,7 +105,7 @@ def ours(background: bool) -> Callable:
 def callback(build: Callable[[str], keras.callbacks.Callback]) -> Callable:
     """One of Keras's callbacks, called as at an epoch's end."""
 
-    def prepare(state: State, folder: Path) -> tuple[Callable[[], object], Callable]:
+    def prepare(state: State, folder: Path) -> Way:
         folder.mkdir(parents=True)
         saver = build(str(folder))
         saver.set_model(state.model)
@@ -119,7 +120,7 @@ def model_checkpoint(folder: str) -> keras.callbacks.Callback:
     return keras.callbacks.ModelCheckpoint(f"{folder}/model.keras")
 
 
-def raw(state: State | Variables, folder: Path) -> tuple[Callable[[], object], Callable]:
+def raw(state: State | Variables, folder: Path) -> Way:
     """The same number of bytes, written to one file and synchronised: what the disk can do."""
     folder.mkdir(parents=True)
     payload = os.urandom(size_of(state))
