@@ -94,17 +94,18 @@ def train(
                 metrics_log.write(step, epoch, metrics)
 
             manager.collect()
-            asked = signals.take_save_request() or signals.stop
+            stop = signals.stop  # looked at once: one that comes later waits for the next chunk
+            asked = signals.take_save_request() or stop
             if asked or step == last or cadence.is_due(step, position == 0):
                 began = time.monotonic()
                 manager.save(metrics=metrics, before=metrics_log.flush)
                 cadence.saved(time.monotonic() - began)
-            if signals.stop:
+            if stop:
                 break
         manager.finish()
-    if signals.stop and step < last:
-        log.info("Saved step %d and stopped by signal %d.", step, signals.stop)
-        return 128 + signals.stop
+    if step < last:
+        log.info("Saved step %d and stopped by signal %d.", step, stop)
+        return 128 + stop
     return complete(paths, step, data)
 
 

@@ -41,6 +41,7 @@ PHASES = {
     "start-up": (train, "load_data", signalling, 1),
     "training": (train, "build_train_steps", wrap_result, 3),
     "validation": (train, "build_scorer", wrap_result, 1),
+    "no save being due": (train.Cadence, "is_due", signalling, 1),
     "saving": (Shadow, "write", signalling, 1),
 }
 
