@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import read_card
@@ -30,6 +30,8 @@ class Arguments:
     """Which checkpoint: latest, best, a step, or epoch:N."""
     root: str | None = None
     """Folder that holds runs/, as for train.py."""
+    data_path: str | None = None
+    """Where the data file is now, if it was moved since."""
     json: bool = False
     """Print JSON, for programs."""
     debug: bool = False
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = locate(Paths(options.root, options.run), options.at)
     card = read_card(path)
     config = config_from(card.settings)
-    data = load_data(config.data)
+    data = load_data(replace(config.data, path=options.data_path or config.data.path))
     model = build_model(config.model, data.shape, data.classes)
     optimizer = build_optimizer(config.optimizer, data.steps_per_epoch)
     state = TrainState(model, optimizer, data.shape)

@@ -1,6 +1,7 @@
 """The command lines: help, wrong usage, and what they print."""
 
 import json
+import shutil
 
 import evaluate
 import train
@@ -9,7 +10,7 @@ from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 
 import pytest
 
-from .helpers import finish, log_of, start
+from .helpers import PROJECT, finish, log_of, start
 
 
 def run(main, *arguments):
@@ -40,7 +41,7 @@ def test_help(main, capsys):
         (["--epochs", "0"], "--epochs 0 is not possible"),
         (["--model.name", "nope"], "--model.name 'nope' is unknown"),
         (["--run", "../x"], "is not a folder name"),
-        (["--data.path", "none.npz"], "There is no data file none.npz"),
+        (["--data.path", "none.npz"], "There is no data file"),
         (["--save-every", "never"], "--save-every 'never' is not possible"),
         (["--optimizer.name", "nope"], "--optimizer.name"),
         (["--nope"], "--nope"),
@@ -153,6 +154,23 @@ def test_evaluate_gives_the_metrics_of_training(trained, capsys, at):
     assert found["epoch"] == line["epoch"]
     assert found["val_accuracy"] == line["val_accuracy"]
     assert found["val_loss"] == pytest.approx(line["val_loss"], abs=1e-12)
+
+
+def test_evaluate_finds_data_that_was_moved(root, tmp_path, capsys):
+    data = tmp_path / "here.npz"
+    shutil.copy(PROJECT / "data" / "digits.npz", data)
+    settings = ["--root", root, "--epochs", 1, "--model.hidden", 8, "--data.path", data]
+    assert run(train.main, *settings) == 0
+    data.rename(tmp_path / "there.npz")
+    assert run(evaluate.main, "--root", root) == 2
+    assert "There is no data file" in capsys.readouterr().err
+    assert run(evaluate.main, "--root", root, "--data-path", tmp_path / "there.npz") == 0
+
+
+def test_a_root_that_cannot_be_used(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert run(train.main, "--root", tmp_path / "file") == 2
+    assert "cannot be used for a run" in capsys.readouterr().err
 
 
 def test_evaluate_of_what_is_not_there(trained, capsys):

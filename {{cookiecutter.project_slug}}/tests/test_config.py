@@ -8,6 +8,7 @@ from {{ cookiecutter.package_name }}.config import (
     Config,
     DataConfig,
     ModelConfig,
+    OptimizerConfig,
     seconds_of,
 )
 from {{ cookiecutter.package_name }}.config_file import config_from, record_config
@@ -20,7 +21,10 @@ import pytest
     ("settings", "message"),
     [
         ({"epochs": 0}, "--epochs 0 is not possible: give at least 1"),
+        ({"epochs": 10**10}, "--epochs 10000000000 is not possible: give at most"),
         ({"seed": -1}, "--seed -1"),
+        ({"seed": 2**32}, "--seed 4294967296"),
+        ({"optimizer": OptimizerConfig(learning_rate=float("inf"))}, "--optimizer.learning-rate"),
         ({"max_to_keep": 0}, "--max-to-keep 0"),
         ({"log_every": 0}, "--log-every 0"),
         ({"keep_every_hours": 0.0}, "--keep-every-hours 0"),
@@ -64,6 +68,20 @@ def test_json_there_and_back():
     values = json.loads(json.dumps(asdict(config)))
     assert config_from(values) == config
     assert config_from(values | {"from": "another version"}) == config
+
+
+def test_a_file_that_cannot_be_read_is_written_anew(tmp_path, caplog):
+    path = tmp_path / "config.json"
+    path.write_text("")
+    record_config(Config(), path)
+    assert f"{path} cannot be read" in caplog.text
+    assert json.loads(path.read_text())["epochs"] == 30
+
+
+def test_a_data_path_is_made_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert DataConfig(path="my.npz").path == str(tmp_path / "my.npz")
+    assert DataConfig().path is None
 
 
 def test_only_changes_are_told(tmp_path, caplog):

@@ -152,7 +152,7 @@ def test_a_file_that_is_not_there_or_no_archive(tmp_path):
 
 
 def test_shifting_needs_images(numbered):
-    with pytest.raises(ConfigurationError, match=r"--data.shift needs images"):
+    with pytest.raises(ConfigurationError, match=r"--data.shift 1 needs larger images"):
         load_data(DataConfig(path=numbered, shift=1))
 
 

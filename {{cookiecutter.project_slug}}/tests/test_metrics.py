@@ -18,13 +18,13 @@ def write(paths, step, *steps):
 
 
 def points(paths):
-    """The steps of the curve in TensorBoard's files, in order."""
+    """The steps of the curve in TensorBoard's files."""
     events = [
         tf.compat.v1.Event.FromString(record)
         for file in sorted(paths.tensorboard.glob("events*"))
         for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
     ]
-    return [event.step for event in events if event.HasField("summary")]
+    return sorted(event.step for event in events if event.HasField("summary"))
 
 
 @pytest.fixture
@@ -54,6 +54,24 @@ def test_from_scratch_nothing_is_left(paths):
     write(paths, 0, 10)
     assert [line["step"] for line in log_of(paths.folder)] == [10]
     assert points(paths) == [10]
+
+
+def test_what_a_killed_rewind_left_is_removed(paths):
+    write(paths, 0, 10, 20)
+    (events,) = paths.tensorboard.glob("events*")
+    events.with_name(f"{events.name}_temp").write_bytes(b"half")
+    write(paths, 20, 30)
+    assert points(paths) == [10, 20, 30]
+    assert not list(paths.tensorboard.glob("*_temp"))
+
+
+def test_a_line_that_cannot_be_read_is_left_out_and_told(paths, caplog):
+    write(paths, 0, 10, 20, 30)
+    first, _, last = paths.metrics.read_text().splitlines(keepends=True)
+    paths.metrics.write_text(f"{first}garbage\n{last}")
+    write(paths, 30, 40)
+    assert [line["step"] for line in log_of(paths.folder)] == [10, 30, 40]
+    assert f"Line 2 of {paths.metrics} cannot be read" in caplog.text
 
 
 def test_what_a_killed_process_cut_short_is_removed(paths):

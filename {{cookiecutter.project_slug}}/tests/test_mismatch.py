@@ -4,7 +4,7 @@ from {{ cookiecutter.package_name }}.checkpoints import (
     CheckpointMismatch,
     ForeignCheckpoint,
 )
-from {{ cookiecutter.package_name }}.compat import keras
+from {{ cookiecutter.package_name }}.compat import KERAS_3, keras
 
 import pytest
 import tensorflow as tf
@@ -174,6 +174,64 @@ def test_automatic_names_do_not_matter(tmp_path):
     assert [v.tobytes() for v in later.model.get_weights()] == [
         v.tobytes() for v in state.model.get_weights()
     ]
+
+
+class Block(keras.Model):
+    """Layers without names, in an attribute and in a list, and one that wraps another."""
+
+    def __init__(self):
+        super().__init__()
+        self.both = keras.layers.Bidirectional(keras.layers.LSTM(2))
+        self.hidden = [keras.layers.Dense(4)]
+        self.logits = keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.logits(self.hidden[0](self.both(x)))
+
+
+def test_automatic_names_do_not_matter_in_a_model_of_ones_own_either(tmp_path):
+    state = small_state(Block())
+    saved(tmp_path, state)
+    later = small_state(Block(), seed=2)
+    assert manager_of(later, tmp_path).restore_or_initialize()
+    assert sorted(values_of(later)) == sorted(values_of(state))
+
+
+class Weighted(keras.layers.Layer):
+    """A layer with settings that JSON writes in another way."""
+
+    def get_config(self):
+        return super().get_config() | {"weights": {0: 1.0, 1: (2, 3)}, "limit": float("nan")}
+
+    def call(self, x):
+        return x
+
+
+def test_settings_are_compared_as_json_writes_them(tmp_path):
+    saved(tmp_path, small_state(variant(more=Weighted(name="weighted"))))
+    assert manager_of(
+        small_state(variant(more=Weighted(name="weighted"))), tmp_path
+    ).restore_or_initialize()
+
+
+def test_the_code_of_a_lambda_layer_is_not_compared(tmp_path):
+    saved(tmp_path, small_state(variant(more=keras.layers.Lambda(lambda x: x, name="more"))))
+    same = keras.layers.Lambda(
+        lambda x: x,  # on another line of the file
+        name="more",
+    )
+    assert manager_of(small_state(variant(more=same)), tmp_path).restore_or_initialize()
+
+
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2 makes layers of all operations")
+def test_an_operation_that_is_no_layer_is_noticed(tmp_path):
+    def build(operation):
+        inputs = keras.Input(SHAPE)
+        return keras.Model(inputs, dense("logits", 3)(operation(keras.layers.Flatten()(inputs))))
+
+    saved(tmp_path, small_state(build(keras.ops.relu)))
+    error = refused(small_state(build(keras.ops.tanh)), tmp_path)
+    assert {entry.path for entry in error.differences} == {"relu", "tanh"}
 
 
 def test_an_older_checkpoint_is_not_tried_where_the_newest_does_not_fit(tmp_path):

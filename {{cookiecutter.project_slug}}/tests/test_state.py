@@ -70,6 +70,11 @@ def test_randomness_that_cannot_be_saved_is_refused():
         small_state(layer_that(lambda x: x + tf.random.normal(tf.shape(x))))
 
 
+@pytest.mark.parametrize("layer", [keras.layers.LSTM, keras.layers.GRU])
+def test_recurrent_layers_draw_nothing(layer):
+    small_state(keras.Sequential([keras.Input(SHAPE), layer(4), keras.layers.Dense(3)]))
+
+
 def test_so_it_is_inside_of_control_flow():
     def noisy(x):
         return tf.cond(tf.reduce_sum(x) > 0, lambda: x * tf.random.uniform(tf.shape(x)), lambda: x)

@@ -29,16 +29,33 @@ def as_variable(trackable: object) -> tf.Variable | None:
     return value if isinstance(value, tf.Variable) else None
 
 
+def named_variables(owner: object) -> list[tuple[str, tf.Variable]]:
+    """All variables of a model, a layer or an optimizer, with the names that Keras gave them.
+
+    A variable of Keras 3 knows its path; the TensorFlow variable that it wraps does not.
+    """
+    variables = getattr(owner, "variables", [])  # the operations of Keras 3 have none
+    if KERAS_3:
+        return [(variable.path, as_variable(variable)) for variable in variables]
+    return [(variable.name.partition(":")[0], variable) for variable in variables]
+
+
 def variables_of(owner: object) -> list[tf.Variable]:
     """All variables of a model, a layer or an optimizer."""
-    return [as_variable(variable) for variable in owner.variables]
+    return [variable for _, variable in named_variables(owner)]
 
 
 def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     """The layers directly inside another, those in lists and dictionaries included.
 
-    Neither Keras has a public way to ask a layer that is not a model; both have this method.
+    A functional model of Keras 3 has operations that are not layers, such as `keras.ops.relu`; they
+    are among them. Neither Keras has a public way to ask a layer that is not a model; both have
+    this method.
     """
+    if hasattr(layer, "operations"):
+        return list(layer.operations)
+    if not isinstance(layer, keras.layers.Layer):
+        return []
     return list(layer._flatten_layers(include_self=False, recursive=False))  # noqa: SLF001
 
 

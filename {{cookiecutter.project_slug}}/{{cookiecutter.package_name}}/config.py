@@ -1,10 +1,12 @@
 """Every setting with its default. The command line of train.py is made from these classes."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .errors import ConfigurationError
+from .paths import absolute
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class DataConfig:
     """Examples per step."""
     shift: int = 0
     """Augmentation: shift images at random by up to this many pixels."""
+
+    def __post_init__(self) -> None:
+        """Makes the path absolute, so that it holds from another working directory too."""
+        if self.path is not None:
+            object.__setattr__(self, "path", absolute(self.path))
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,9 @@ class Config:
     """How many of the newest checkpoints to keep, at least 2."""
     keep_every_hours: float | None = None
     """Keep one checkpoint for every so many hours besides."""
-    best_metric: str = "val_accuracy"
-    """The checkpoint that is best by this metric is kept in checkpoints/best."""
+    best_metric: Literal["loss", "accuracy", "val_loss", "val_accuracy"] = "val_accuracy"
+    """Of the checkpoints that are saved at an epoch's end, the best by this metric is kept in
+    checkpoints/best."""
     best_mode: Literal["max", "min"] = "max"
     """Whether the best is the largest or the smallest."""
     log_every: int = 100
@@ -105,7 +113,8 @@ class Config:
         hours, failures = self.keep_every_hours, self.max_save_failures
         for possible, name, value, wanted in [
             (self.epochs >= 1, "epochs", self.epochs, "at least 1"),
-            (self.seed >= 0, "seed", self.seed, "0 or more"),
+            (self.epochs <= 10**9, "epochs", self.epochs, "at most 1000000000"),
+            (0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295"),
             (self.max_to_keep >= 1, "max-to-keep", self.max_to_keep, "at least 1"),
             (hours is None or hours > 0, "keep-every-hours", hours, "more than 0"),
             (failures >= 1, "max-save-failures", failures, "at least 1"),
@@ -117,7 +126,7 @@ class Config:
             (data.batch_size >= 1, "data.batch-size", data.batch_size, "at least 1"),
             (data.shift >= 0, "data.shift", data.shift, "0 or more"),
             (
-                optimizer.learning_rate > 0,
+                0 < optimizer.learning_rate < math.inf,
                 "optimizer.learning-rate",
                 optimizer.learning_rate,
                 "more than 0",

@@ -13,17 +13,28 @@ from .config import Config
 
 log = logging.getLogger(__name__)
 
+# Settings that say nothing of the run itself.
+OF_THE_CALL = {"run", "root", "resume", "debug"}
+
 
 def record_config(config: Config, path: epath.Path) -> None:
     """Writes the configuration, and tells which settings changed since the last start."""
     present = json.loads(json.dumps(asdict(config)))
-    if path.exists():
-        before, after = flat(json.loads(path.read_text())), flat(present)
-        for name in sorted(before.keys() & after.keys()):
-            old, new = before[name], after[name]
-            if old != new:
-                log.info("Changed since the last start: %s %s → %s.", name, old, new)
+    before, after = flat(read_settings(path)), flat(present)
+    for name in sorted((before.keys() & after.keys()) - OF_THE_CALL):
+        old, new = before[name], after[name]
+        if old != new:
+            log.info("Changed since the last start: %s %s → %s.", name, old, new)
     write_text(path, json.dumps(present, indent=2) + "\n")
+
+
+def read_settings(path: epath.Path) -> dict[str, Any]:
+    """The settings in a file; none where there is no file, or it cannot be read."""
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        log.warning("%s cannot be read; it is written anew.", path)
+        return {}
 
 
 def flat(values: Mapping[str, Any], inside: str = "") -> dict[str, Any]:

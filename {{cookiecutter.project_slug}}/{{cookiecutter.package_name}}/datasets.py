@@ -30,8 +30,10 @@ def load_data(config: DataConfig) -> Data:
     else:
         source, x, y = "digits", *read_arrays(paths.digits(), "x", "y")
     examples = check_examples(source, x, y)
-    if config.shift and examples.x.ndim < 3:
-        raise ConfigurationError(f"--data.shift needs images; x in {source} has shape {x.shape}.")
+    if config.shift and not (x.ndim >= 3 and config.shift < min(x.shape[1:3])):
+        raise ConfigurationError(
+            f"--data.shift {config.shift} needs larger images; x in {source} has shape {x.shape}."
+        )
     order = shuffle(tf.range(len(examples), dtype=tf.int64), SPLIT_SEED, len(examples)).numpy()
     held_out = max(1, int(len(examples) * config.validation))
     data = Data(
@@ -77,7 +79,7 @@ def read_arrays(path: epath.PathLike, *keys: str) -> list[np.ndarray]:
         raise ConfigurationError(f"There is no data file {path}.") from error
     except (OSError, ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ConfigurationError(
-            f"{path} is not a usable .npz file ({error}). Make one with "
+            f"{path} is not a usable .npz file. Make one with "
             "numpy.savez(path, x=examples, y=labels)."
         ) from error
 

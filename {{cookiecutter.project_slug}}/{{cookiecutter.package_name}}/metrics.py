@@ -1,6 +1,7 @@
 """The log of a run: metrics.jsonl and TensorBoard, rewound when a run is resumed."""
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -10,6 +11,8 @@ from etils import epath
 
 from .checkpoints.files import append_text, write_text
 from .paths import Paths
+
+log = logging.getLogger(__name__)
 
 
 class MetricsLog(AbstractContextManager["MetricsLog"]):
@@ -25,14 +28,17 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
 
     def __init__(self, paths: Paths, step: int) -> None:
         rewind_lines(paths.metrics, step)
+        for left_over in paths.tensorboard.glob("*_temp"):
+            left_over.unlink()  # of a process that was killed while it did the next thing
         for events in sorted(paths.tensorboard.glob("events.out.tfevents.*")):
             rewind_events(events, step)
         self._path = paths.metrics
         self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
         self._lines: list[str] = []
 
-    def __exit__(self, *_: object) -> None:
-        self.flush()
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            self.flush()
         self._writer.close()
 
     def write(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
@@ -54,12 +60,21 @@ def rewind_lines(path: epath.Path, step: int) -> None:
     """Removes the lines after a step, and a last one that was cut short."""
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines(keepends=True):
-        if not line.endswith("\n") or json.loads(line)["step"] > step:
-            break
-        kept.append(line)
+    lines = path.read_bytes().decode(errors="replace").splitlines(keepends=True)
+    steps = [step_of(line) for line in lines]
+    for number, found in enumerate(steps[:-1], start=1):
+        if found is None:
+            log.warning("Line %d of %s cannot be read; it is left out.", number, path)
+    kept = [line for line, found in zip(lines, steps, strict=True) if found in range(step + 1)]
     write_text(path, "".join(kept))
+
+
+def step_of(line: str) -> int | None:
+    """The step of a whole line of metrics.jsonl; None where it cannot be read."""
+    try:
+        return json.loads(line)["step"] if line.endswith("\n") else None
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def rewind_events(path: epath.Path, step: int) -> None:

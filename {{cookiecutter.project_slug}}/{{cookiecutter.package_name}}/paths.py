@@ -34,9 +34,7 @@ class Paths:
                 "and start with a letter or a digit."
             )
         root = os.fspath(self.root or os.environ.get(ROOT_VARIABLE) or PROJECT)
-        if "://" not in root:
-            root = Path(root).expanduser().absolute()
-        object.__setattr__(self, "root", epath.Path(root))
+        object.__setattr__(self, "root", epath.Path(absolute(root)))
 
     @property
     def runs(self) -> epath.Path:
@@ -87,6 +85,11 @@ class Paths:
     def lock_holder(self) -> epath.Path:
         """Who holds the lock."""
         return self.folder / "train.pid"
+
+
+def absolute(path: str) -> str:
+    """A local path that holds from any working directory; remote ones do anyway."""
+    return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def digits() -> epath.Path:

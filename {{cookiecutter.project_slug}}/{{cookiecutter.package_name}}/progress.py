@@ -20,7 +20,7 @@ class Display(AbstractContextManager["Display"]):
         self._epochs = epochs
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[metrics]}"),
@@ -50,6 +50,7 @@ class Display(AbstractContextManager["Display"]):
     def epoch(self, epoch: int, step: int, metrics: dict[str, float]) -> None:
         """Shows the metrics at an epoch's end."""
         text = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        self._bar.update(self._task, completed=step, epoch=epoch, metrics=text)
+        name, value = list(metrics.items())[-1]  # a terminal may have room for one
+        self._bar.update(self._task, completed=step, epoch=epoch, metrics=f"{name} {value:.4f}")
         if self._plain:
             print(f"epoch {epoch}/{self._epochs}  step {step}  {text}", flush=True)

@@ -13,8 +13,9 @@ from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
+from rich.console import Console
 
-from .errors import RunLocked, UserError
+from .errors import ConfigurationError, RunLocked, UserError
 from .paths import Paths
 
 
@@ -51,8 +52,11 @@ class Signals(AbstractContextManager["Signals"]):
 
     def _request_stop(self, number: int, _: FrameType | None) -> None:
         if self.stop is not None:
+            Console().show_cursor()  # the progress bar has hidden it
             os._exit(128 + number)
         self.stop = number
+        # Not by print: it may be what the signal has interrupted.
+        os.write(2, b"Saving, and then stopping. A second signal stops at once.\n")
 
     def _request_save(self, *_: object) -> None:
         self._save_requested = True
@@ -73,14 +77,18 @@ class RunLock(AbstractContextManager["RunLock"]):
         self._lock = FileLock(paths.lock, timeout=0)
 
     def __enter__(self) -> "RunLock":
-        self._holder.parent.mkdir(parents=True, exist_ok=True)
         try:
+            self._holder.parent.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except Timeout:
             raise RunLocked(
                 f"Run {self._run!r} is being trained by {self._read_holder()}. "
                 "Wait for it, stop it, or start another run with --run NAME."
             ) from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._holder.parent} cannot be used for a run: {error}. Give another --root."
+            ) from error
         self._holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         return self
 

@@ -40,16 +40,16 @@ class Options:
         return Paths(self.root, self.run)
 
 
-def list_checkpoints(options: Options) -> int:
+def list_checkpoints(common: Options) -> int:
     """List the checkpoints of a run, oldest first."""
-    paths = options.paths
+    paths = common.paths
     checkpoints = all_checkpoints(paths)
     entries = [describe(checkpoint, paths, checkpoints[-1]) for checkpoint in checkpoints]
-    if options.json:
+    if common.json:
         print(dumps(entries, indent=2))
         return 0
     marks, metrics = Column("marks", no_wrap=True), Column("metrics", no_wrap=True)
-    table = Table("step", "epoch", "age", "size", marks, metrics, "TensorFlow", "Keras")
+    table = Table("step", "epoch", "age", "size", marks, metrics, "TensorFlow\nKeras")
     for entry in entries:
         table.add_row(*list_cells(entry))
     Console().print(table)
@@ -92,8 +92,7 @@ def list_cells(entry: Mapping[str, Any]) -> list[str]:
         decimal(entry["bytes"]),
         "\n".join(entry["marks"]),
         metrics,
-        entry["versions"]["tensorflow"],
-        entry["versions"]["keras"],
+        f"{entry['versions']['tensorflow']}\n{entry['versions']['keras']}",
     ]
 
 
@@ -106,16 +105,16 @@ def age(created: str) -> str:
     return f"{seconds:.0f} s"
 
 
-def show(options: Options, at: tyro.conf.Positional[str] = "latest") -> int:
+def show(common: Options, at: tyro.conf.Positional[str] = "latest") -> int:
     """Show the card of a checkpoint: its metrics, settings, layers and variables.
 
     Args:
-        options: What every command takes.
+        common: What every command takes.
         at: A step, latest, best or epoch:N.
     """
-    checkpoint = locate(options.paths, at)
+    checkpoint = locate(common.paths, at)
     card = read_card(checkpoint)
-    if options.json:
+    if common.json:
         print(dumps({"path": str(checkpoint)} | asdict(card), indent=2))
         return 0
     facts = {"step": card.step, "epoch": card.epoch, "created": card.created}
@@ -143,21 +142,21 @@ def show(options: Options, at: tyro.conf.Positional[str] = "latest") -> int:
 
 
 def verify(
-    options: Options,
+    common: Options,
     at: tyro.conf.Positional[str] = "latest",
     all: bool = False,  # noqa: A002
 ) -> int:
     """Read every byte of a checkpoint against its checksum; exit code 4 if one is damaged.
 
     Args:
-        options: What every command takes.
+        common: What every command takes.
         at: A step, latest, best or epoch:N.
         all: Verify all checkpoints of the run.
     """
-    paths = options.paths
+    paths = common.paths
     checkpoints = all_checkpoints(paths) if all else [locate(paths, at)]
     problems = {checkpoint: problem_with(checkpoint) for checkpoint in checkpoints}
-    if options.json:
+    if common.json:
         entries = [{"path": str(path), "damaged": problem} for path, problem in problems.items()]
         print(dumps(entries, indent=2))
     else:

@@ -35,7 +35,7 @@ class Best:
         value = metrics.get(self.metric, math.nan)
         if math.isnan(value) or (self.directory / f"{checkpoint.name}.index").exists():
             return
-        previous = files.find_checkpoints(self.directory)
+        previous = files.find_checkpoints(self.directory, checkpoint.name.rpartition("-")[0])
         if not self._is_better(value, previous):
             return
         self.directory.mkdir(parents=True, exist_ok=True)

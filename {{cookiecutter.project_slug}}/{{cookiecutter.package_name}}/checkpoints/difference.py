@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from json import dumps
 from typing import Any
 
 from .structure import LayerEntry, Structure, VariableEntry
@@ -93,6 +94,7 @@ def compare_settings(saved: LayerEntry, live: LayerEntry) -> list[Difference]:
     if saved.kind != live.kind:
         text = f"{saved.kind} in the checkpoint, {live.kind} in the model"
         return [Difference("~", saved.path, text)]
+    # As JSON, which knows no tuples and no numbers as keys, and to which NaN is NaN.
     # Only settings that both know: another Keras version may have brought new ones.
     return [
         Difference(
@@ -101,7 +103,7 @@ def compare_settings(saved: LayerEntry, live: LayerEntry) -> list[Difference]:
             f"{name} {saved.settings[name]} in the checkpoint, {live.settings[name]} in the model",
         )
         for name in saved.settings.keys() & live.settings.keys()
-        if saved.settings[name] != live.settings[name]
+        if dumps(saved.settings[name]) != dumps(live.settings[name])
     ]
 
 

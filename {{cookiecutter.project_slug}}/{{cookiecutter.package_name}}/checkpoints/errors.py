@@ -65,8 +65,8 @@ class NoUsableCheckpoint(UserError):
         reasons = "".join(f"  {error.checkpoint.name}: {error.reason}\n" for error in damaged)
         super().__init__(
             f"No checkpoint in {directory} is usable. Nothing was changed.\n"
-            f"{reasons}Put a good copy back (best/ may hold one), or start another run with "
-            "--run NAME."
+            f"{reasons}Damaged ones may be in damaged/, and a good copy in best/: put it back, or "
+            "start another run with --run NAME."
         )
 
 

@@ -73,9 +73,9 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._best = best
         self._steps_per_epoch = steps_per_epoch
         self._settings = dict(settings or {})
-        self._restorer = Restorer(checkpoint, identity or {})
-        self._saver = Saver(checkpoint, background=background)
+        self._identity = dict(identity or {})
         self._background = background
+        self._look_at(checkpoint)
         self._failures = Failures(self._folder, max_failures)
         self._missing = self._find_missing()
         self._tidy()
@@ -89,6 +89,15 @@ class CheckpointManager(tf.train.CheckpointManager):
             checkpoint_interval,
             init_fn,
         )
+
+    def _look_at(self, checkpoint: tf.train.Checkpoint) -> None:
+        self._restorer = Restorer(checkpoint, self._identity)
+        self._saver = Saver(checkpoint, background=self._background)
+
+    def _follow_changes(self) -> None:
+        """Takes in variables that were made after the manager was, as an optimizer's may be."""
+        if not self._restorer.knows(self.checkpoint):
+            self._look_at(self.checkpoint)
 
     @property
     def checkpoints(self) -> list[str]:
@@ -136,6 +145,7 @@ class CheckpointManager(tf.train.CheckpointManager):
                 say. Nothing is left of the failed checkpoint.
         """
         self.collect(wait=True)
+        self._follow_changes()
         whole = self._whole()
         number = self._next_number(whole) if checkpoint_number is None else int(checkpoint_number)
         if check_interval and self.checkpoint_interval and whole:  # noqa: SIM102
@@ -192,6 +202,7 @@ class CheckpointManager(tf.train.CheckpointManager):
             ForeignCheckpoint: something else wrote the checkpoint; nothing was restored.
             NoUsableCheckpoint: there are checkpoints, and all are damaged; none was touched.
         """
+        self._follow_changes()
         damaged = [DamagedCheckpoint(path, "its files are missing") for path in self._missing]
         for path in reversed(files.find_checkpoints(self._folder, self._name)):
             try:

@@ -9,7 +9,7 @@ from .card import Card
 from .difference import compare
 from .errors import CheckpointMismatch
 from .reader import read_card, read_variables
-from .structure import Structure, describe_variables
+from .structure import Structure, describe_variables, reachable_variables
 
 
 class Restorer:
@@ -24,6 +24,11 @@ class Restorer:
         described = describe_variables(checkpoint)
         self._variables = {path: variable for path, (_, variable) in described.items()}
         self.structure = Structure.of(checkpoint, identity)
+
+    def knows(self, checkpoint: tf.train.Checkpoint) -> bool:
+        """Whether the checkpoint has just the variables that it had."""
+        keys = {entry.key for entry in self.structure.variables}
+        return reachable_variables(checkpoint).keys() == keys
 
     def restore(self, path: epath.Path) -> Card:
         """Restores a checkpoint and gives its card; on an error no variable was changed.

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from ..compat import as_variable, keras, slot_readings, sublayers, variables_of
+from ..compat import as_variable, keras, keras_version, named_variables, slot_readings, sublayers
 
 # Settings of a layer that change nothing about a trained model, or that its shapes show anyway.
 NOT_COMPARED = {
@@ -18,6 +18,7 @@ NOT_COMPARED = {
     "batch_shape",
     "build_config",
     "filters",
+    "function",  # of a Lambda layer: bytecode, which changes with the file it stands in
     "module",
     "name",
     "registered_name",
@@ -76,7 +77,9 @@ class Structure:
         """The structure of live objects, as JSON keeps it."""
         variables = [entry for entry, _ in describe_variables(checkpoint).values()]
         parts = children(checkpoint)
-        return cls(describe_layers(parts), variables, optimizer_kinds(parts), dict(identity))
+        # One Keras's optimizers and generators cannot go on from the other's.
+        identity = {**identity, "keras": keras_version().partition(".")[0]}
+        return cls(describe_layers(parts), variables, optimizer_kinds(parts), identity)
 
     @classmethod
     def from_dictionary(cls, values: dict[str, Any]) -> "Structure":
@@ -121,8 +124,12 @@ def describe_variables(
     """Every variable of the checkpoint with its entry, by path."""
     paths = variable_paths(children(checkpoint))
     described = {}
+    taken = {path for path, _ in paths.values()}
     for key, variable in reachable_variables(checkpoint).items():
-        path, role = paths.get(id(variable), (key.split("/.ATTRIBUTES")[0], "run"))
+        if id(variable) in paths:
+            path, role = paths[id(variable)]
+        else:
+            path, role = unique(key.partition("/.ATTRIBUTES")[0], taken), "run"
         entry = VariableEntry(path, key, tuple(variable.shape), variable.dtype.name, role)
         described[path] = (entry, variable)
     return described
@@ -139,26 +146,24 @@ def variable_paths(parts: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
     taken: set[str] = set()
     for part, model in models_of(parts):
         inside = "" if part == "model" else f"{part}/"
-        for layer_path, variable in layer_variables(model):
-            name = variable.name.split(":")[0]
-            path = unique(inside + layer_path + name.split("/")[-1], taken)
+        for layer_path, name, variable in layer_variables(model):
+            path = unique(inside + layer_path + name.rpartition("/")[2], taken)
             paths[id(variable)] = (path, "model")
             owners[name.replace("/", "_")] = path
     for part, optimizer in parts.items():
         if isinstance(optimizer, keras.optimizers.Optimizer):
-            for variable in variables_of(optimizer):
-                path = unique(f"{part}/{slot_path(variable, owners)}", taken)
+            for name, variable in named_variables(optimizer):
+                path = unique(f"{part}/{slot_path(name, owners)}", taken)
                 paths.setdefault(id(variable), (path, "optimizer"))
     return paths
 
 
-def slot_path(variable: tf.Variable, owners: Mapping[str, str]) -> str:
+def slot_path(name: str, owners: Mapping[str, str]) -> str:
     """The slot's name and the path of the variable it belongs to, or the name alone."""
-    name = variable.name.split(":")[0]
     for slot, owner in slot_readings(name):
         if owner in owners:
             return f"{slot}/{owners[owner]}"
-    return name.split("/")[-1]
+    return name.rpartition("/")[2]
 
 
 def models_of(parts: Mapping[str, Any]) -> list[tuple[str, keras.Model]]:
@@ -166,12 +171,12 @@ def models_of(parts: Mapping[str, Any]) -> list[tuple[str, keras.Model]]:
     return [(name, part) for name, part in parts.items() if isinstance(part, keras.Model)]
 
 
-def layer_variables(model: keras.Model) -> list[tuple[str, tf.Variable]]:
-    """Each variable of a model with the path of the innermost layer that has it."""
+def layer_variables(model: keras.Model) -> list[tuple[str, str, tf.Variable]]:
+    """Each variable of a model: the path of the innermost layer that has it, its name, itself."""
     owners = {}
     for path, layer in [("", model), *named_layers(model)]:
-        for variable in variables_of(layer):
-            owners[id(variable)] = (f"{path}/" if path else "", variable)
+        for name, variable in named_variables(layer):
+            owners[id(variable)] = (f"{path}/" if path else "", name, variable)
     return list(owners.values())
 
 
@@ -188,7 +193,8 @@ def named_layers(layer: keras.layers.Layer, inside: str = "") -> Iterator[tuple[
 def stable_name(layer: keras.layers.Layer) -> str:
     """The name that the layer was given; of an automatic one, the part before the number."""
     kind = re.sub(r"_\d+$", "", layer.name)
-    automatic = kind.replace("_", "") in (type(layer).__name__.lower(), "model")
+    bare = re.sub(r"^(forward|backward)_", "", kind)  # how Bidirectional calls its layers
+    automatic = bare.replace("_", "") in (type(layer).__name__.lower(), "model")
     return kind if automatic else layer.name
 
 
@@ -224,7 +230,8 @@ def layer_settings(layer: keras.layers.Layer) -> dict[str, Any]:
         for name, value in settings.items()
         if name not in NOT_COMPARED and not name.endswith("_initializer")
     }
-    return relevant | {"dtype": layer.dtype_policy.name}
+    policy = getattr(layer, "dtype_policy", None)
+    return relevant if policy is None else relevant | {"dtype": policy.name}
 
 
 def simplified(value: Any) -> Any:
