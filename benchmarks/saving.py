@@ -10,7 +10,7 @@ import tensorflow as tf
 from my_experiment.checkpoints import CheckpointManager
 from report import draw_bars, in_turn, seconds, table
 
-ROUNDS = 5
+ROUNDS = 3
 keras = tf.keras
 
 # Two functions: one saves, the other waits until that has ended.

@@ -7,7 +7,7 @@ from {{ cookiecutter.package_name }}.checkpoints import NoUsableCheckpoint
 
 import pytest
 
-from .helpers import disturb, files_in, manager_of, small_state, train_a_little, values_of
+from .helpers import disturb, files_in, manager_of, small_state, values_of
 
 
 def cut_in_half(path):
@@ -48,8 +48,9 @@ def run(tmp_path):
     state = small_state()
     manager = manager_of(state, tmp_path)
     values = {}
-    for _ in range(3):
-        train_a_little(state)
+    for step in (2, 4, 6):
+        disturb(state)
+        state.step.assign(step)
         manager.save()
         values[int(state.step)] = values_of(state)
     disturb(state)
@@ -134,7 +135,7 @@ def test_no_flipped_byte_is_ever_restored(run):
     for ending in ("data-00000-of-00001", "index"):
         file = directory / f"ckpt-6.{ending}"
         good = file.read_bytes()
-        for _ in range(25):
+        for _ in range(10):
             flip_a_byte(file)
             disturb(state)
             step = manager_of(state, directory).restore_or_initialize().rpartition("-")[2]

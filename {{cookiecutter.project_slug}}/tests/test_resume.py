@@ -35,10 +35,17 @@ def run(root, *settings):
     return caught.value.code
 
 
-@pytest.fixture
-def trained(root):
-    """A run of one epoch of 44 steps."""
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    root = tmp_path_factory.mktemp("trained")
     assert run(root, "--epochs", "1") == 0
+    return root
+
+
+@pytest.fixture
+def trained(root, trained_once):
+    """A run of one epoch of 44 steps."""
+    shutil.copytree(trained_once, root, dirs_exist_ok=True)
     return root
 
 
