@@ -4,6 +4,8 @@ from {{ cookiecutter.package_name }}.checkpoints import (
     CheckpointMismatch,
     ForeignCheckpoint,
 )
+from {{ cookiecutter.package_name }}.checkpoints.difference import compare_settings
+from {{ cookiecutter.package_name }}.checkpoints.structure import LayerEntry
 from {{ cookiecutter.package_name }}.compat import KERAS_3, keras
 
 import pytest
@@ -212,6 +214,12 @@ def test_settings_are_compared_as_json_writes_them(tmp_path):
     assert manager_of(
         small_state(variant(more=Weighted(name="weighted"))), tmp_path
     ).restore_or_initialize()
+
+
+def test_the_order_of_settings_does_not_matter():
+    first = LayerEntry("a", "Dense", {"regularizer": {"class_name": "L2", "config": {"l2": 0.1}}})
+    second = LayerEntry("a", "Dense", {"regularizer": {"config": {"l2": 0.1}, "class_name": "L2"}})
+    assert compare_settings(first, second) == []
 
 
 def test_the_code_of_a_lambda_layer_is_not_compared(tmp_path):

@@ -94,7 +94,6 @@ def compare_settings(saved: LayerEntry, live: LayerEntry) -> list[Difference]:
     if saved.kind != live.kind:
         text = f"{saved.kind} in the checkpoint, {live.kind} in the model"
         return [Difference("~", saved.path, text)]
-    # As JSON, which knows no tuples and no numbers as keys, and to which NaN is NaN.
     # Only settings that both know: another Keras version may have brought new ones.
     return [
         Difference(
@@ -103,8 +102,13 @@ def compare_settings(saved: LayerEntry, live: LayerEntry) -> list[Difference]:
             f"{name} {saved.settings[name]} in the checkpoint, {live.settings[name]} in the model",
         )
         for name in saved.settings.keys() & live.settings.keys()
-        if dumps(saved.settings[name]) != dumps(live.settings[name])
+        if canonical(saved.settings[name]) != canonical(live.settings[name])
     ]
+
+
+def canonical(setting: Any) -> str:
+    """A setting as JSON: in one order of its keys, and with NaN equal to NaN."""
+    return dumps(setting, sort_keys=True)
 
 
 def compare_order(saved: list[str], live: list[str]) -> list[Difference]:

@@ -225,11 +225,7 @@ def layer_settings(layer: keras.layers.Layer) -> dict[str, Any]:
         settings = layer.get_config()
     except NotImplementedError:  # a layer of the user's that does not tell
         return {}
-    relevant = {
-        name: simplified(value)
-        for name, value in settings.items()
-        if name not in NOT_COMPARED and not name.endswith("_initializer")
-    }
+    relevant = simplified(settings)
     policy = getattr(layer, "dtype_policy", None)
     return relevant if policy is None else relevant | {"dtype": policy.name}
 
@@ -237,8 +233,11 @@ def layer_settings(layer: keras.layers.Layer) -> dict[str, Any]:
 def simplified(value: Any) -> Any:
     """A setting as JSON keeps it, without what differs between Keras versions."""
     if isinstance(value, Mapping):
-        relevant = {name: value[name] for name in value.keys() - NOT_COMPARED}
-        return {name: simplified(inner) for name, inner in relevant.items()}
+        return {
+            str(name): simplified(inner)
+            for name, inner in value.items()
+            if name not in NOT_COMPARED and not str(name).endswith("_initializer")
+        }
     if isinstance(value, list | tuple):
         return [simplified(inner) for inner in value]
     return value if isinstance(value, str | int | float | bool | None) else str(type(value))
