@@ -9,7 +9,7 @@ from .card import Card
 from .difference import compare
 from .errors import CheckpointMismatch
 from .reader import read_card, read_variables
-from .structure import Structure, describe_variables, reachable_variables
+from .structure import Structure, children, describe_variables, reachable_variables
 
 
 class Restorer:
@@ -23,7 +23,8 @@ class Restorer:
     def __init__(self, checkpoint: tf.train.Checkpoint, identity: Mapping[str, object]) -> None:
         described = describe_variables(checkpoint)
         self._variables = {path: variable for path, (_, variable) in described.items()}
-        self.structure = Structure.of(checkpoint, identity)
+        entries = [entry for entry, _ in described.values()]
+        self.structure = Structure.of(children(checkpoint), entries, identity)
 
     def knows(self, checkpoint: tf.train.Checkpoint) -> bool:
         """Whether the checkpoint has just the variables that it had."""

@@ -73,10 +73,13 @@ class Structure:
     identity: dict[str, Any]
 
     @classmethod
-    def of(cls, checkpoint: tf.train.Checkpoint, identity: Mapping[str, Any]) -> "Structure":
-        """The structure of live objects, as JSON keeps it."""
-        variables = [entry for entry, _ in describe_variables(checkpoint).values()]
-        parts = children(checkpoint)
+    def of(
+        cls,
+        parts: Mapping[str, Any],
+        variables: list[VariableEntry],
+        identity: Mapping[str, Any],
+    ) -> "Structure":
+        """The structure of a checkpoint's parts, whose variables are described already."""
         # One Keras's optimizers and generators cannot go on from the other's.
         identity = {**identity, "keras": keras_version().partition(".")[0]}
         return cls(describe_layers(parts), variables, optimizer_kinds(parts), identity)
