@@ -7,16 +7,12 @@ from dataclasses import dataclass, replace
 from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.checkpoints.locate import locate
-from {{ cookiecutter.package_name }}.checkpoints.restore import Restorer
 from {{ cookiecutter.package_name }}.config_file import config_from
 from {{ cookiecutter.package_name }}.datasets import load_data
 from {{ cookiecutter.package_name }}.evaluation import build_scorer
-from {{ cookiecutter.package_name }}.models import build_model
-from {{ cookiecutter.package_name }}.optimizers import build_optimizer
 from {{ cookiecutter.package_name }}.paths import Paths
-from {{ cookiecutter.package_name }}.state import TrainState
+from {{ cookiecutter.package_name }}.rebuild import rebuild, restore
 
-import tensorflow as tf
 import tyro
 
 
@@ -45,12 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     card = read_card(path)
     config = config_from(card.settings)
     data = load_data(replace(config.data, path=options.data_path or config.data.path))
-    model = build_model(config.model, data.shape, data.classes)
-    optimizer = build_optimizer(config.optimizer, data.steps_per_epoch)
-    state = TrainState(model, optimizer, data.shape)
-    checkpoint = tf.train.Checkpoint(**state.parts)
-    Restorer(checkpoint, config.identity() | {"data": data.fingerprint}).restore(path)
-    metrics = build_scorer(model, data)()
+    state = rebuild(card)
+    restore(path, state, data)
+    metrics = build_scorer(state.model, data)()
     if options.json:
         print(json.dumps({"path": str(path), "step": card.step, "epoch": card.epoch, **metrics}))
     else:

@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
-from {{ cookiecutter.package_name }} import session
+from {{ cookiecutter.package_name }} import beginning, session
 from {{ cookiecutter.package_name }}.cadence import Cadence
 from {{ cookiecutter.package_name }}.checkpoints import Best, CheckpointManager
 from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.config_file import record_config
 from {{ cookiecutter.package_name }}.data import Data
 from {{ cookiecutter.package_name }}.datasets import load_data
-from {{ cookiecutter.package_name }}.errors import ConfigurationError
 from {{ cookiecutter.package_name }}.evaluation import build_scorer, loss_of
 from {{ cookiecutter.package_name }}.metrics import MetricsLog
 from {{ cookiecutter.package_name }}.models import build_model
@@ -56,17 +55,22 @@ def train(
         best=Best(paths.best, config.best_metric, config.best_mode),
         steps_per_epoch=data.steps_per_epoch,
         settings=asdict(config),
-        identity=config.identity() | {"data": data.fingerprint},
+        identity=config.identity() | data.identity,
         background=is_background(config.save_mode),
         max_failures=config.max_save_failures,
     )
-    check_resume(config.resume, manager)
-    manager.restore_or_initialize()
+    beginning.check_resume(config, manager)
+    if config.fork_from is None or manager.has_checkpoints:
+        manager.restore_or_initialize()
+        beginning.check_origin(config, paths, manager)
+    else:
+        beginning.fork(config, paths, manager)
 
     step, last = int(state.step), config.epochs * data.steps_per_epoch
     if step >= last:
         return complete(paths, step, data)
     record_config(config, paths.config)
+    beginning.record(paths, step, manager)
     cadence = Cadence(config)
     train_steps = build_train_steps(state)
     score = build_scorer(state.model, data)
@@ -145,19 +149,6 @@ def is_background(save_mode: str) -> bool:
     """Whether to save in the background. Without an accelerator, writing would slow training."""
     accelerated = any(device.device_type != "CPU" for device in tf.config.list_physical_devices())
     return save_mode == "background" or (save_mode == "auto" and accelerated)
-
-
-def check_resume(resume: str, manager: CheckpointManager) -> None:
-    """Raises ConfigurationError if --resume forbids what is there."""
-    if resume == "never" and manager.has_checkpoints:
-        raise ConfigurationError(
-            f"There are checkpoints in {manager.directory}, and --resume never was given. "
-            "Start another run with --run NAME, or resume this one."
-        )
-    if resume == "require" and not manager.has_checkpoints:
-        raise ConfigurationError(
-            f"There is no checkpoint in {manager.directory}, and --resume require was given."
-        )
 
 
 if __name__ == "__main__":

@@ -161,7 +161,10 @@ def test_the_whole_report(tmp_path):
         "  + head/kernel    only in the model (9, 3) float32",
         "  + head/bias      only in the model (3,) float32",
         "  ~ one            activation relu in the checkpoint, tanh in the model",
-        "Start another run with --run NAME.",
+        (
+            "Start another run with --run NAME, or take over what fits with "
+            f"--fork-from {tmp_path.parent.name}@2 --partial."
+        ),
     ]
 
 

@@ -62,6 +62,14 @@ def test_model_slots_step_generators_and_totals_come_back(tmp_path):
     assert values_of(other) == values_of(state)
 
 
+def test_tensorflows_own_restore_does_not_come_in_between(tmp_path):
+    state = small_state()
+    manager = manager_of(state, tmp_path)
+    path = manager.save()
+    manager.checkpoint.restore(path).expect_partial()  # it adds a counter of saves
+    assert manager.restore_or_initialize() == path
+
+
 def test_the_learning_rate_is_the_configurations(tmp_path):
     state = small_state()
     train_a_little(state)

@@ -74,6 +74,11 @@ class Config:
     resume: Literal["auto", "require", "never"] = "auto"
     """auto resumes where there is a checkpoint; require fails where there is none; never refuses
     to start where there is one."""
+    fork_from: str | None = None
+    """Start this new run from the state of another one: RUN, RUN@STEP, RUN@best or RUN@epoch:N.
+    Everything must fit but the settings of the training."""
+    partial: bool = False
+    """With --fork-from: take over what fits, and tell what does not."""
     save_every: str = "epoch"
     """When to save: epoch, a number of steps, a time such as 30s, 10m or 2h, or auto: as often as
     the budget allows."""
@@ -111,6 +116,8 @@ class Config:
         """Raises ConfigurationError for a value that is not possible."""
         model, data, optimizer = self.model, self.data, self.optimizer
         hours, failures = self.keep_every_hours, self.max_save_failures
+        if self.partial and self.fork_from is None:
+            raise ConfigurationError("--partial goes with --fork-from RUN[@STEP].")
         for possible, name, value, wanted in [
             (self.epochs >= 1, "epochs", self.epochs, "at least 1"),
             (self.epochs <= 10**9, "epochs", self.epochs, "at most 1000000000"),

@@ -14,7 +14,7 @@ from .config import Config
 log = logging.getLogger(__name__)
 
 # Settings that say nothing of the run itself.
-OF_THE_CALL = {"run", "root", "resume", "debug"}
+OF_THE_CALL = {"run", "root", "resume", "fork_from", "partial", "debug"}
 
 
 def record_config(config: Config, path: epath.Path) -> None:

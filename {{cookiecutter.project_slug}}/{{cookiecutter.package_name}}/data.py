@@ -7,6 +7,7 @@ depends on the seed and the epoch, so that any step can be sought at once.
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -68,6 +69,15 @@ class Data:
             digest.update(np.ascontiguousarray(examples.x).data)
             digest.update(np.ascontiguousarray(examples.y).data)
         return digest.hexdigest()[:16]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What one run must keep of its data, as JSON keeps it."""
+        return {
+            "data": self.fingerprint,
+            "data.shape": list(self.shape),
+            "data.classes": self.classes,
+        }
 
     def batches(self, seed: int, start: int, stop: int) -> tf.data.Dataset:
         """The training batches of the steps `start` to `stop - 1`.

@@ -1,7 +1,6 @@
 """The log of a run: metrics.jsonl and TensorBoard, rewound when a run is resumed."""
 
 import json
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -9,10 +8,9 @@ from contextlib import AbstractContextManager
 import tensorflow as tf
 from etils import epath
 
-from .checkpoints.files import append_text, write_text
+from .checkpoints.files import append_text
+from .json_lines import rewind_lines
 from .paths import Paths
-
-log = logging.getLogger(__name__)
 
 
 class MetricsLog(AbstractContextManager["MetricsLog"]):
@@ -54,27 +52,6 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         append_text(self._path, "".join(self._lines))
         self._lines.clear()
         self._writer.flush()
-
-
-def rewind_lines(path: epath.Path, step: int) -> None:
-    """Removes the lines after a step, and a last one that was cut short."""
-    if not path.exists():
-        return
-    lines = path.read_bytes().decode(errors="replace").splitlines(keepends=True)
-    steps = [step_of(line) for line in lines]
-    for number, found in enumerate(steps[:-1], start=1):
-        if found is None:
-            log.warning("Line %d of %s cannot be read; it is left out.", number, path)
-    kept = [line for line, found in zip(lines, steps, strict=True) if found in range(step + 1)]
-    write_text(path, "".join(kept))
-
-
-def step_of(line: str) -> int | None:
-    """The step of a whole line of metrics.jsonl; None where it cannot be read."""
-    try:
-        return json.loads(line)["step"] if line.endswith("\n") else None
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def rewind_events(path: epath.Path, step: int) -> None:

@@ -67,6 +67,21 @@ class Paths:
         return self.folder / "metrics.jsonl"
 
     @property
+    def history(self) -> epath.Path:
+        """Its starts, resumes, forks and rewinds, one JSON object a line."""
+        return self.folder / "history.jsonl"
+
+    @property
+    def superseded(self) -> epath.Path:
+        """What rewinds have set aside, a folder for each."""
+        return self.folder / "superseded"
+
+    @property
+    def evaluations(self) -> epath.Path:
+        """Its evaluations, a folder for each."""
+        return self.folder / "evaluations"
+
+    @property
     def config(self) -> epath.Path:
         """Its configuration."""
         return self.folder / "config.json"

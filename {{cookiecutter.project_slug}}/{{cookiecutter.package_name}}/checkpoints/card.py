@@ -29,6 +29,22 @@ def now() -> str:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the state of a run comes from, if it did not start from scratch.
+
+    Attributes:
+        kind: fork, partial fork, average or import.
+        sources: the checkpoints it was made from, as run@step, or the path of an imported file.
+    """
+
+    kind: str
+    sources: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {', '.join(self.sources)}"
+
+
+@dataclass(frozen=True)
 class Card:
     """What a checkpoint says of itself.
 
@@ -38,6 +54,7 @@ class Card:
         metrics: the latest metrics, by name.
         settings: the configuration of the run, as nested dictionaries.
         structure: its layers, variables and optimizers.
+        origin: what the run was started from; None where it started from scratch.
         versions: of TensorFlow, Keras and Python.
         created: when it was made, ISO 8601 in UTC.
     """
@@ -47,8 +64,14 @@ class Card:
     metrics: dict[str, float]
     settings: dict[str, Any]
     structure: Structure
+    origin: Origin | None = None
     versions: dict[str, str] = field(default_factory=versions)
     created: str = field(default_factory=now)
+
+    @property
+    def place(self) -> str:
+        """Where in the run it is: step 440 (epoch 10)."""
+        return f"step {self.step}" + ("" if self.epoch is None else f" (epoch {self.epoch})")
 
     def to_json(self) -> str:
         """The card as it is saved."""
@@ -58,4 +81,8 @@ class Card:
     def from_json(cls, text: str | bytes) -> "Card":
         """The card that `to_json` made the text from."""
         values = json.loads(text)
-        return cls(**values | {"structure": Structure.from_dictionary(values["structure"])})
+        structure = Structure.from_dictionary(values.pop("structure"))
+        origin = values.pop("origin")
+        if origin is not None:
+            origin = Origin(origin["kind"], tuple(origin["sources"]))
+        return cls(**values, structure=structure, origin=origin)

@@ -1,6 +1,6 @@
 """The difference between two structures: what a checkpoint holds and what a model is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from json import dumps
 from typing import Any
@@ -22,6 +22,14 @@ class Difference:
     symbol: str
     path: str
     text: str
+
+
+def table_of(differences: Sequence[Difference]) -> str:
+    """The differences as lines of text, their columns aligned."""
+    width = max(len(difference.path) for difference in differences)
+    return "".join(
+        f"  {entry.symbol} {entry.path:<{width}}  {entry.text}\n" for entry in differences
+    )
 
 
 def compare(saved: Structure, live: Structure) -> list[Difference]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from etils import epath
 
 from ..errors import UserError
-from .difference import Difference
+from .difference import Difference, table_of
 
 
 class CheckpointMismatch(UserError):
@@ -21,13 +21,19 @@ class CheckpointMismatch(UserError):
     def __init__(self, checkpoint: epath.Path, differences: Sequence[Difference]) -> None:
         self.checkpoint = checkpoint
         self.differences = list(differences)
-        width = max(len(difference.path) for difference in differences)
-        lines = "".join(
-            f"  {entry.symbol} {entry.path:<{width}}  {entry.text}\n" for entry in differences
-        )
         super().__init__(
             f"Checkpoint {checkpoint} does not fit this model. Nothing was restored.\n"
-            f"{lines}Start another run with --run NAME."
+            f"{table_of(differences)}{self._way_out()}"
+        )
+
+
+    def _way_out(self) -> str:
+        if any(difference.path == "keras" for difference in self.differences):
+            return f"Take it over with: python -m {__package__} import {self.checkpoint} --run NAME"
+        run, step = self.checkpoint.parent.parent.name, self.checkpoint.name.rpartition("-")[2]
+        return (
+            "Start another run with --run NAME, or take over what fits with "
+            f"--fork-from {run}@{step} --partial."
         )
 
 

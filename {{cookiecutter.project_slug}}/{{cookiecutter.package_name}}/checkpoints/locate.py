@@ -1,41 +1,68 @@
-"""Finding a checkpoint by what a user calls it."""
+"""Finding a checkpoint by what a user calls it: 440, best, epoch:10, wide@440."""
+
+import re
 
 from etils import epath
 
 from ..errors import ConfigurationError
 from ..paths import Paths
 from . import files
-from .errors import DamagedCheckpoint
+from .errors import DamagedCheckpoint, ForeignCheckpoint
 from .reader import read_card
 
+CHECKPOINT = re.compile(r"latest|best|\d+|epoch:\d+")
 
-def all_checkpoints(paths: Paths) -> list[epath.Path]:
-    """The checkpoints of a run, oldest first, the copy in best/ only where it is the last one.
+
+def locate(paths: Paths, reference: str) -> epath.Path:
+    """The checkpoint that a reference names.
+
+    Args:
+        paths: of the run that is meant where the reference names none.
+        reference: latest, best, a step, or epoch:N for the last one of that epoch; with RUN@ before
+            it, of that run; or RUN alone, for its latest.
 
     Raises:
-        ConfigurationError: there is no such run, or it has no checkpoints.
+        ConfigurationError: there is none of that name, or the name can mean two things.
     """
-    if not paths.folder.exists():
-        runs = sorted(run.name for run in paths.runs.iterdir()) if paths.runs.exists() else []
+    return find(*resolve(paths, reference))
+
+
+def resolve(paths: Paths, reference: str) -> tuple[Paths, str]:
+    """The run that a reference means, and the checkpoint's name in it; see `locate`.
+
+    Raises:
+        ConfigurationError: it can mean two things, or nothing.
+    """
+    run, separator, at = reference.rpartition("@")
+    if separator:
+        return Paths(paths.root, run), at
+    is_run = reference in names_of_runs(paths)
+    if not CHECKPOINT.fullmatch(reference):
+        if is_run:
+            return Paths(paths.root, reference), "latest"
         raise ConfigurationError(
-            f"There is no run {paths.run!r} in {paths.runs}. Runs: {', '.join(runs) or 'none'}."
+            f"{reference!r} is not a checkpoint: give latest, best, a step such as 440, epoch:10, "
+            "or one of another run, such as wide@440."
         )
-    found = files.find_checkpoints(paths.checkpoints)
-    steps = {files.step_of(checkpoint) for checkpoint in found}
-    best = files.find_checkpoints(paths.best)
-    found += [checkpoint for checkpoint in best if files.step_of(checkpoint) not in steps]
-    if not found:
-        raise ConfigurationError(f"Run {paths.run!r} has no checkpoints in {paths.checkpoints}.")
-    return sorted(found, key=files.step_of)
+    if is_run and reference != paths.run:
+        raise ConfigurationError(
+            f"{reference!r} is ambiguous: there is a run of that name. "
+            f"Give {paths.run}@{reference} or {reference}@latest."
+        )
+    return paths, reference
 
 
-def locate(paths: Paths, at: str) -> epath.Path:
-    """The checkpoint that `at` names: latest, best, a step, or the last one of epoch:N.
+def find(paths: Paths, at: str) -> epath.Path:
+    """The checkpoint of a run that `at` names: latest, best, a step, or the last one of epoch:N.
 
     Raises:
         ConfigurationError: there is none of that name.
     """
     checkpoints = all_checkpoints(paths)
+    if not CHECKPOINT.fullmatch(at):
+        raise ConfigurationError(
+            f"{at!r} is not a checkpoint: give latest, best, a step such as 440, or epoch:10."
+        )
     if at == "latest":
         return checkpoints[-1]
     if at == "best":
@@ -44,10 +71,6 @@ def locate(paths: Paths, at: str) -> epath.Path:
             raise ConfigurationError(f"Run {paths.run!r} has no best checkpoint in {paths.best}.")
         return best[-1]
     kind, _, number = at.rpartition(":")
-    if kind not in ("", "epoch") or not number.isdecimal():
-        raise ConfigurationError(
-            f"{at!r} is not a checkpoint: give latest, best, a step such as 440, or epoch:10."
-        )
     value_of = epoch_of if kind else files.step_of
     matching = [checkpoint for checkpoint in checkpoints if value_of(checkpoint) == int(number)]
     if not matching:
@@ -59,9 +82,34 @@ def locate(paths: Paths, at: str) -> epath.Path:
     return matching[-1]
 
 
+def all_checkpoints(paths: Paths) -> list[epath.Path]:
+    """The checkpoints of a run, oldest first, the copy in best/ only where it is the last one.
+
+    Raises:
+        ConfigurationError: there is no such run, or it has no checkpoints.
+    """
+    if not paths.folder.exists():
+        raise ConfigurationError(
+            f"There is no run {paths.run!r} in {paths.runs}. "
+            f"Runs: {', '.join(names_of_runs(paths)) or 'none'}."
+        )
+    found = files.find_checkpoints(paths.checkpoints)
+    steps = {files.step_of(checkpoint) for checkpoint in found}
+    best = files.find_checkpoints(paths.best)
+    found += [checkpoint for checkpoint in best if files.step_of(checkpoint) not in steps]
+    if not found:
+        raise ConfigurationError(f"Run {paths.run!r} has no checkpoints in {paths.checkpoints}.")
+    return sorted(found, key=files.step_of)
+
+
+def names_of_runs(paths: Paths) -> list[str]:
+    """The names of all runs."""
+    return sorted(run.name for run in paths.runs.iterdir()) if paths.runs.exists() else []
+
+
 def epoch_of(checkpoint: epath.Path) -> int | None:
     """The epoch in the card of a checkpoint; None where it cannot be read."""
     try:
         return read_card(checkpoint).epoch
-    except DamagedCheckpoint:
+    except (DamagedCheckpoint, ForeignCheckpoint):
         return None

@@ -10,7 +10,9 @@ from etils import epath
 
 from . import files
 from .best import Best
-from .card import Card
+from .card import Card, Origin
+from .difference import table_of
+from .directory import Directory
 from .errors import CheckpointExists, DamagedCheckpoint, NoUsableCheckpoint
 from .failures import Failures
 from .restore import Restorer
@@ -65,8 +67,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         background: bool = False,
         max_failures: int = 1,
     ) -> None:
-        self._folder = epath.Path(directory)
-        self._name = checkpoint_name
+        self._files = Directory(directory, checkpoint_name)
         self._retention = Retention(max_to_keep, keep_checkpoint_every_n_hours)
         self._counter = getattr(checkpoint, "step", None) if step_counter is None else step_counter
         self._initialize = init_fn
@@ -76,8 +77,9 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._identity = dict(identity or {})
         self._background = background
         self._look_at(checkpoint)
-        self._failures = Failures(self._folder, max_failures)
-        self._missing = self._find_missing()
+        self._failures = Failures(self._files.folder, max_failures)
+        self._missing = self._files.missing()
+        self._origin: Origin | None = None
         self._tidy()
         super().__init__(
             checkpoint,
@@ -102,7 +104,7 @@ class CheckpointManager(tf.train.CheckpointManager):
     @property
     def checkpoints(self) -> list[str]:
         """The paths of the checkpoints in the directory, oldest first."""
-        return [str(checkpoint) for checkpoint in self._whole()]
+        return [str(checkpoint) for checkpoint in self._files.whole()]
 
     @property
     def latest_checkpoint(self) -> str | None:
@@ -112,8 +114,12 @@ class CheckpointManager(tf.train.CheckpointManager):
     @property
     def has_checkpoints(self) -> bool:
         """Whether there is any trace of a checkpoint: a usable, a damaged or a missing one."""
-        damaged = files.find_checkpoints(self._folder / files.DAMAGED, self._name)
-        return bool(files.find_checkpoints(self._folder, self._name) or self._missing or damaged)
+        return bool(self._files.found() or self._missing or self._files.damaged())
+
+    @property
+    def origin(self) -> Origin | None:
+        """What the run was started from, as its last restored or saved checkpoint says."""
+        return self._origin
 
     def save(
         self,
@@ -146,12 +152,12 @@ class CheckpointManager(tf.train.CheckpointManager):
         """
         self.collect(wait=True)
         self._follow_changes()
-        whole = self._whole()
+        whole = self._files.whole()
         number = self._next_number(whole) if checkpoint_number is None else int(checkpoint_number)
         if check_interval and self.checkpoint_interval and whole:  # noqa: SIM102
             if number - files.step_of(whole[-1]) < self.checkpoint_interval:
                 return None
-        path = self._folder / f"{self._name}-{number}"
+        path = self._files.folder / f"{self._files.name}-{number}"
         if files.files_of(path):
             raise CheckpointExists(path)
         with self._failures:
@@ -189,7 +195,7 @@ class CheckpointManager(tf.train.CheckpointManager):
     def _after_save(self, path: epath.Path, metrics: Mapping[str, float]) -> None:
         if self._best is not None:
             self._best.consider(path, metrics)
-        self._prune()
+        self._files.prune(self._retention)
 
     def restore_or_initialize(self) -> str | None:
         """Restores the newest usable checkpoint.
@@ -204,22 +210,49 @@ class CheckpointManager(tf.train.CheckpointManager):
         """
         self._follow_changes()
         damaged = [DamagedCheckpoint(path, "its files are missing") for path in self._missing]
-        for path in reversed(files.find_checkpoints(self._folder, self._name)):
+        for path in reversed(self._files.found()):
             try:
                 card = self._restorer.restore(path)
             except DamagedCheckpoint as error:
                 damaged.append(error)
                 continue
             self._set_aside(damaged)
-            epoch = "" if card.epoch is None else f" (epoch {card.epoch})"
-            log.info("Restored step %d%s from %s.", card.step, epoch, path)
+            self._origin = card.origin
+            log.info("Restored %s from %s.", card.place, path)
             return str(path)
         if self.has_checkpoints:
-            raise NoUsableCheckpoint(self._folder, damaged)
-        log.info("No checkpoint in %s: starting from scratch.", self._folder)
+            raise NoUsableCheckpoint(self._files.folder, damaged)
+        log.info("No checkpoint in %s: starting from scratch.", self._files.folder)
         if self._initialize is not None:
             self._initialize()
         return None
+
+    def fork(self, source: epath.Path, name: str, *, partial: bool = False) -> str | None:
+        """Starts a run from a checkpoint of another one, and saves it as the first of this run.
+
+        Args:
+            source: path of the checkpoint; it is left as it is.
+            name: what cards call it, as run@step.
+            partial: take over what fits, and tell what does not.
+
+        Returns:
+            The path of the first checkpoint, or None where it could not be saved.
+
+        Raises:
+            CheckpointExists: this run has checkpoints already.
+            CheckpointMismatch: not everything fits, and `partial` is false; nothing was changed.
+            DamagedCheckpoint: the source is damaged; nothing was changed.
+            ForeignCheckpoint: something else wrote it; nothing was changed.
+        """
+        if self.has_checkpoints:
+            raise CheckpointExists(self._files.folder)
+        self._follow_changes()
+        card, differences = self._restorer.take_over(source, partial=partial)
+        self._origin = Origin("partial fork" if differences else "fork", (name,))
+        log.info("Forked %s from %s.", card.place, source)
+        if differences:
+            log.warning("Not everything was taken over:\n%s", table_of(differences).rstrip())
+        return self.save()
 
     def _set_aside(self, damaged: list[DamagedCheckpoint]) -> None:
         for error in damaged:
@@ -230,38 +263,17 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._missing = []
         self._tidy()
 
+    def _tidy(self) -> None:
+        self._files.tidy()
+        if self._best is not None and self._best.directory.exists():
+            files.sweep(self._best.directory)
+
     def _card(self, step: int, metrics: Mapping[str, float]) -> Card:
         epoch = step // self._steps_per_epoch if self._steps_per_epoch else None
-        return Card(step, epoch, dict(metrics), self._settings, self._restorer.structure)
+        structure = self._restorer.structure
+        return Card(step, epoch, dict(metrics), self._settings, structure, self._origin)
 
     def _next_number(self, whole: list[epath.Path]) -> int:
         if self._counter is not None:
             return int(self._counter)
         return files.step_of(whole[-1]) + 1 if whole else 1
-
-    def _whole(self) -> list[epath.Path]:
-        found = files.find_checkpoints(self._folder, self._name)
-        return [checkpoint for checkpoint in found if files.is_whole(checkpoint)]
-
-    def _find_missing(self) -> list[epath.Path]:
-        """Checkpoints newer than any that is there, of which only the state file knows."""
-        found = files.find_checkpoints(self._folder, self._name)
-        newest = files.step_of(found[-1]) if found else -1
-        recorded = files.recorded_checkpoints(self._folder)
-        return [path for path in recorded if files.step_of(path) > newest]
-
-    def _prune(self) -> None:
-        whole = self._whole()
-        kept = self._retention.choose(whole)
-        files.write_state(self._folder, kept)
-        for checkpoint in whole:
-            if checkpoint not in kept:
-                files.remove(checkpoint)
-
-    def _tidy(self) -> None:
-        """Removes what killed saves left, and puts the state file right."""
-        if self._folder.exists():
-            files.sweep(self._folder)
-            files.repair_state(self._folder, self._whole())
-        if self._best is not None and self._best.directory.exists():
-            files.sweep(self._best.directory)

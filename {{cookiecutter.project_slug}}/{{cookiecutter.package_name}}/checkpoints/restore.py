@@ -1,12 +1,13 @@
 """Restoring: everything or nothing."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import tensorflow as tf
 from etils import epath
 
 from .card import Card
-from .difference import compare
+from .difference import Difference, compare
 from .errors import CheckpointMismatch
 from .reader import read_card, read_variables
 from .structure import Structure, children, describe_variables, reachable_variables
@@ -47,3 +48,31 @@ class Restorer:
         for name, variable in self._variables.items():
             variable.assign(values[name])
         return card
+
+    def take_over(self, path: epath.Path, *, partial: bool) -> tuple[Card, list[Difference]]:
+        """Takes the state of another run's checkpoint, whose identity may differ.
+
+        Args:
+            path: of the checkpoint.
+            partial: take what fits, and leave the other variables as they are.
+
+        Returns:
+            Its card, and how it differs.
+
+        Raises:
+            CheckpointMismatch: it does not fit, and `partial` is false. Nothing was restored.
+            DamagedCheckpoint, ForeignCheckpoint: as for `restore`.
+        """
+        card = read_card(path)
+        # Any seed and any data will do, but no other Keras.
+        saved = replace(card.structure, identity={"keras": card.structure.identity["keras"]})
+        differences = compare(saved, self.structure)
+        if differences and not partial:
+            raise CheckpointMismatch(path, differences)
+        live = {entry.path: (entry.shape, entry.dtype) for entry in self.structure.variables}
+        fitting = [
+            entry for entry in saved.variables if live.get(entry.path) == (entry.shape, entry.dtype)
+        ]
+        for name, value in read_variables(path, fitting).items():
+            self._variables[name].assign(value)
+        return card, differences

@@ -7,6 +7,7 @@ from etils import epath
 
 from ..compat import as_variable
 from .card import Card
+from .structure import children
 
 
 class Shadow:
@@ -25,13 +26,10 @@ class Shadow:
         self._take = tf.function(self._assign)
 
     def _mirror(self, checkpoint: tf.train.Checkpoint) -> None:
-        view = tf.train.TrackableView(checkpoint)
         copies: dict[int, Any] = {id(checkpoint): self._graph}
         queue: list[Any] = [checkpoint]
         for node in queue:
-            for name, child in view.children(node).items():
-                if node is checkpoint and name == "save_counter":
-                    continue  # the graph has one of its own
+            for name, child in children(node).items():
                 if id(child) not in copies:
                     copies[id(child)] = self._copy(child)
                     queue.append(child)

@@ -95,9 +95,15 @@ class Structure:
         return cls(layers, variables, values["optimizers"], values["identity"])
 
 
-def children(checkpoint: tf.train.Checkpoint) -> dict[str, Any]:
-    """The objects that were handed to the checkpoint, by name."""
-    return tf.train.TrackableView(checkpoint).children(checkpoint)
+def children(node: Any) -> dict[str, Any]:
+    """The objects that an object of the graph tracks, by name: of a checkpoint, its parts.
+
+    A checkpoint's own counter of saves is left out: TensorFlow makes it when it first needs it.
+    """
+    found = tf.train.TrackableView(node).children(node)
+    if isinstance(node, tf.train.Checkpoint):
+        found.pop("save_counter", None)
+    return found
 
 
 def reachable_variables(checkpoint: tf.train.Checkpoint) -> dict[str, tf.Variable]:
@@ -105,7 +111,6 @@ def reachable_variables(checkpoint: tf.train.Checkpoint) -> dict[str, tf.Variabl
 
     TensorFlow names an object by its shortest path, breadth first.
     """
-    view = tf.train.TrackableView(checkpoint)
     queue: list[tuple[tuple[str, ...], Any]] = [((), checkpoint)]
     seen = {id(checkpoint)}
     variables = {}
@@ -113,7 +118,7 @@ def reachable_variables(checkpoint: tf.train.Checkpoint) -> dict[str, tf.Variabl
         variable = as_variable(node)
         if variable is not None:
             variables["/".join((*path, ".ATTRIBUTES", "VARIABLE_VALUE"))] = variable
-        for name, child in view.children(node).items():
+        for name, child in children(node).items():
             if id(child) not in seen:
                 seen.add(id(child))
                 escaped = name.replace(".", "..").replace("/", ".S")
