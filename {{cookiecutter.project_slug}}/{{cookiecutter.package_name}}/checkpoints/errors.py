@@ -26,7 +26,6 @@ class CheckpointMismatch(UserError):
             f"{table_of(differences)}{self._way_out()}"
         )
 
-
     def _way_out(self) -> str:
         if any(difference.path == "keras" for difference in self.differences):
             return f"Take it over with: python -m {__package__} import {self.checkpoint} --run NAME"
