@@ -5,7 +5,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
-from {{ cookiecutter.package_name }} import beginning, session
+from {{ cookiecutter.package_name }} import session
+
+if __name__ == "__main__":
+    session.expect_signals()
+
+from {{ cookiecutter.package_name }} import beginning
 from {{ cookiecutter.package_name }}.cadence import Cadence
 from {{ cookiecutter.package_name }}.checkpoints import Best, CheckpointManager
 from {{ cookiecutter.package_name }}.config import Config

@@ -210,7 +210,7 @@ def test_too_little_free_space_is_seen_before_writing(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_was_removed_is_made_again(tmp_path):
+def test_a_folder_that_was_removed_is_told_and_made_again(tmp_path, caplog):
     state = small_state()
     manager = manager_of(state, tmp_path / "checkpoints")
     path = manager.save()
@@ -220,3 +220,8 @@ def test_a_folder_that_was_removed_is_made_again(tmp_path):
     train_a_little(state)
     assert manager.save() != path
     assert len(manager.checkpoints) == 1
+    (warning,) = [record.message for record in caplog.records]
+    assert warning == f"{path} was saved and is no longer there. Going on."
+    train_a_little(state)
+    manager.save()
+    assert len(caplog.records) == 1

@@ -1,5 +1,6 @@
 """Disks that are full or read-only, and the order in which things reach the disk."""
 
+import os
 import re
 import resource
 import shutil
@@ -83,16 +84,30 @@ def test_a_disk_that_becomes_read_only(disk):
     assert save(manager, state).endswith("ckpt-4")
 
 
-def test_a_process_over_its_quota_reports_retries_ends_and_can_be_resumed(root):
+def quota(_checkpoints):
+    """Small files only."""
+    return {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))}
+
+
+def no_permission(checkpoints):
+    """A directory that may not be written to, not even by a superuser."""
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv is not installed")
+    checkpoints.chmod(0o500)
+    return {"under": ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []}
+
+
+@pytest.mark.parametrize("trouble", [quota, no_permission])
+def test_a_process_that_may_not_save_reports_retries_ends_and_can_be_resumed(root, trouble):
     assert train.main([*SETTINGS, "--root", str(root), "--epochs", "1"]) == 0
     folder = root / "runs/default"
     before = files_in(folder / "checkpoints")
-
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-
-    process = start("--root", root, *SETTINGS, "--epochs", 9, preexec_fn=limit)
-    code, output, errors = finish(process)
+    limits = trouble(folder / "checkpoints")
+    try:
+        process = start("--root", root, *SETTINGS, "--epochs", 9, **limits)
+        code, output, errors = finish(process)
+    finally:
+        (folder / "checkpoints").chmod(0o700)
     assert code == 1, errors
     assert "Restored step 44" in output
     assert "failed (1 of 3 in a row)" in errors
@@ -108,6 +123,17 @@ def test_a_process_over_its_quota_reports_retries_ends_and_can_be_resumed(root):
     last = "checkpoints/ckpt-132"
     assert saved_values(folder / last) == saved_values(straight / last)
     assert log_of(folder) == log_of(straight)
+
+
+def test_a_run_whose_folder_is_taken_away_goes_on_and_says_so(root):
+    process = start("--root", root, *SETTINGS, "--epochs", 60, "--max-save-failures", 9)
+    next(line for line in process.stdout if line.startswith("epoch 2/"))
+    (root / "runs/default").rename(root / "taken away")
+    code, _, errors = finish(process)
+    assert code == 0, errors
+    assert "was saved and is no longer there. Going on." in errors
+    assert (root / "runs/default/checkpoints/ckpt-2640.index").exists()
+    assert [*(root / "taken away/checkpoints").glob("ckpt-*.index")]
 
 
 def test_everything_is_on_the_disk_before_anything_older_is_removed(root):

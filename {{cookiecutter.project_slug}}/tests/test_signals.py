@@ -7,7 +7,7 @@ from {{ cookiecutter.package_name }}.checkpoints.shadow import Shadow
 
 import pytest
 
-from .helpers import log_of, saved_values
+from .helpers import PROJECT, finish, log_of, saved_values, start
 
 SETTINGS = ["--epochs", "2", "--model.hidden", "8", "--log-every", "10"]
 LAST = "runs/default/checkpoints/ckpt-88"
@@ -91,6 +91,42 @@ def test_sigusr1_saves_and_goes_on(root, straight, monkeypatch, phase):
     # Within validation, the save that is due anyway is the one that was asked for.
     assert len(saves) == (2 if phase == "validation" else 3)
     assert_equal(root, straight)
+
+
+# Runs train.py, and raises a signal when it begins to import TensorFlow.
+WHILE_IMPORTING = """
+import runpy, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            sys.meta_path.remove(self)
+            signal.raise_signal(int(number))
+script, number, *sys.argv[1:] = sys.argv[1:]
+sys.argv[0] = script
+sys.meta_path.insert(0, Finder())
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGUSR1, 0),
+        (signal.SIGINT, -signal.SIGINT),  # a shell calls it 128 + 2
+        (signal.SIGTERM, -signal.SIGTERM),
+    ],
+)
+def test_a_signal_while_tensorflow_is_imported(root, straight, tmp_path, number, code):
+    script = tmp_path / "while_importing.py"
+    script.write_text(WHILE_IMPORTING)
+    arguments = [PROJECT / "train.py", int(number), *SETTINGS, "--root", root]
+    found, _, errors = finish(start(*arguments, script=script))
+    assert found == code, errors
+    assert "Traceback" not in errors
+    if code == 0:
+        assert_equal(root, straight)
+    else:
+        assert list(root.iterdir()) == []
 
 
 @pytest.mark.parametrize("phase", ["training", "saving"])

@@ -62,6 +62,17 @@ class Signals(AbstractContextManager["Signals"]):
         self._save_requested = True
 
 
+def expect_signals() -> None:
+    """Sees to it that a signal does no harm before `Signals` listens; call it first in a script.
+
+    Importing TensorFlow takes seconds. There is nothing to save yet: SIGUSR1 is left unheard, and
+    Ctrl-C ends the process without a traceback.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
 class RunLock(AbstractContextManager["RunLock"]):
     """Sees to it that only one process trains a run.
 

@@ -94,6 +94,7 @@ def write_text(path: epath.Path, text: str) -> None:
 
 def append_text(path: epath.Path, text: str) -> None:
     """Adds to the end of a file, all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     before = path.stat().length if path.exists() else 0
     try:
         with path.open("a") as file:

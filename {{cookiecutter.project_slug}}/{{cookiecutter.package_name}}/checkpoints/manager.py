@@ -80,6 +80,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._failures = Failures(self._files.folder, max_failures)
         self._missing = self._files.missing()
         self._origin: Origin | None = None
+        self._newest: epath.Path | None = None
         self._tidy()
         super().__init__(
             checkpoint,
@@ -152,6 +153,9 @@ class CheckpointManager(tf.train.CheckpointManager):
         """
         self.collect(wait=True)
         self._follow_changes()
+        if self._newest is not None and not files.is_whole(self._newest):
+            log.warning("%s was saved and is no longer there. Going on.", self._newest)
+            self._newest = None
         whole = self._files.whole()
         number = self._next_number(whole) if checkpoint_number is None else int(checkpoint_number)
         if check_interval and self.checkpoint_interval and whole:  # noqa: SIM102
@@ -193,6 +197,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._failures.raise_last()
 
     def _after_save(self, path: epath.Path, metrics: Mapping[str, float]) -> None:
+        self._newest = path
         if self._best is not None:
             self._best.consider(path, metrics)
         self._files.prune(self._retention)
@@ -217,7 +222,7 @@ class CheckpointManager(tf.train.CheckpointManager):
                 damaged.append(error)
                 continue
             self._set_aside(damaged)
-            self._origin = card.origin
+            self._origin, self._newest = card.origin, path
             log.info("Restored %s from %s.", card.place, path)
             return str(path)
         if self.has_checkpoints:
