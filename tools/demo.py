@@ -83,7 +83,7 @@ def train(project: Path, run: str, *, interrupt: bool = False) -> str:
     with subprocess.Popen(
         [python_of(project), "train.py", *options], cwd=project, stdout=subprocess.PIPE, text=True
     ) as process:
-        for line in process.stdout:
+        for line in process.stdout or ():
             print(f"  {line}", end="", flush=True)
             output.append(line)
             if interrupt and line.startswith(INTERRUPT_AT):
