@@ -1,7 +1,6 @@
 """Disks that are full or read-only, and the order in which things reach the disk."""
 
 import re
-import resource
 import shutil
 import subprocess
 
@@ -11,6 +10,8 @@ from {{ cookiecutter.package_name }}.checkpoints import SaveFailed, files
 import pytest
 
 from .helpers import files_in, finish, log_of, manager_of, saved_values, small_state, start
+
+resource = pytest.importorskip("resource")  # Windows has none
 
 SETTINGS = ["--model.hidden", "8", "--log-every", "10"]
 
