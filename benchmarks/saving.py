@@ -4,17 +4,22 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from my_experiment.checkpoints import CheckpointManager
 from report import draw_bars, in_turn, seconds, table
 
 ROUNDS = 3
-keras = tf.keras
+keras: Any = tf.keras
 
 # Two functions: one saves, the other waits until that has ended.
-Way = tuple[Callable[[], object], Callable[[], object]]
+Way = tuple[Callable[[], Any], Callable[[], object]]
+
+# Prepares a way for a state and a folder.
+Prepare = Callable[[Any, Path], Way]
 
 
 class State:
@@ -92,7 +97,7 @@ def stock_with_fsync(state: State | Variables, folder: Path) -> Way:
     return save_and_synchronise, finish
 
 
-def ours(background: bool) -> Callable:
+def ours(background: bool) -> Prepare:
     """The generated project's manager."""
 
     def build(state: State | Variables, folder: Path) -> Way:
@@ -102,7 +107,7 @@ def ours(background: bool) -> Callable:
     return build
 
 
-def callback(build: Callable[[str], keras.callbacks.Callback]) -> Callable:
+def callback(build: Callable[[str], keras.callbacks.Callback]) -> Prepare:
     """One of Keras's callbacks, called as at an epoch's end."""
 
     def prepare(state: State, folder: Path) -> Way:
@@ -134,7 +139,7 @@ def raw(state: State | Variables, folder: Path) -> Way:
     return write, lambda: None
 
 
-SAVERS: dict[str, Callable] = {
+SAVERS: dict[str, Prepare] = {
     "stock CheckpointManager": stock,
     "stock, with fsync": stock_with_fsync,
     "Keras ModelCheckpoint": callback(model_checkpoint),
@@ -188,8 +193,8 @@ def measure(name: str, folder: Path) -> tuple[list[list[object]], dict[str, floa
         state.train(1)
         return seconds(run) - seconds(lambda: state.train(steps))
 
-    still = in_turn({way: lambda way=way: standing_still(way) for way in ways}, ROUNDS)
-    total = in_turn({way: lambda way=way: added(way) for way in ways}, ROUNDS)
+    still = in_turn({way: partial(standing_still, way) for way in ways}, ROUNDS)
+    total = in_turn({way: partial(added, way) for way in ways}, ROUNDS)
     base_still = still["stock CheckpointManager"]
     base_total = max(total["stock CheckpointManager"], 1e-9)
     rows = [
@@ -215,7 +220,9 @@ def measure_restore(folder: Path) -> list[list[object]]:
     path = ours_manager.save()
     times = in_turn(
         {
-            "stock restore": lambda: seconds(lambda: state.checkpoint.restore(path).expect_partial()),
+            "stock restore": lambda: seconds(
+                lambda: state.checkpoint.restore(path).expect_partial()
+            ),
             "ours": lambda: seconds(ours_manager.restore_or_initialize),
         },
         ROUNDS,

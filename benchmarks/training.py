@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import tensorflow as tf
 import train
@@ -23,7 +24,7 @@ ROUNDS = 3
 EPOCHS = 20
 STEPS_PER_EXECUTION = (8, 44)
 FAR = 1_000_000
-keras = tf.keras
+keras: Any = tf.keras
 
 
 def generated(*, saving: bool) -> Callable[[], float]:
@@ -127,7 +128,7 @@ def measure_start() -> dict[str, float]:
             stdout=subprocess.PIPE,
             text=True,
         ) as process:
-            next(line for line in process.stdout if line.startswith("epoch"))
+            next(line for line in process.stdout or () if line.startswith("epoch"))
             taken = perf_counter() - began
             process.kill()
         return taken

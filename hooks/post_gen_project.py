@@ -1,5 +1,6 @@
 """Finishes a new project and says how to go on."""
 
+import io
 import json
 import shlex
 import sys
@@ -34,7 +35,8 @@ def main() -> None:
     remove_empty_folders(project)
     # cruft works in temporary folders, where nobody should be sent.
     if "_commit" not in ANSWERS:
-        sys.stdout.reconfigure(errors="backslashreplace")
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         print(MESSAGE.format(name=ANSWERS["project_name"], folder=shlex.quote(str(project))))
 
 

@@ -1,5 +1,6 @@
 """The demo itself: it shows what it claims, and fails if it cannot."""
 
+import os
 from pathlib import Path
 
 import demo
@@ -7,6 +8,7 @@ import pytest
 from claim import Outcome
 
 
+@pytest.mark.skipif(os.name != "posix", reason="it needs make")
 def test_the_demo_shows_that_nothing_is_lost(capfd: pytest.CaptureFixture[str], tmp_path: Path):
     demo.main(tmp_path / "a folder")
 

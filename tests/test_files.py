@@ -11,7 +11,7 @@ import yaml
 from answers import COMBINATIONS, name_of
 from bake import TEMPLATE
 
-WORKFLOW = ".github/workflows/ci.yml"
+OPTIONAL = {"github": {".github/dependabot.yml", ".github/workflows/ci.yml"}}
 MINIMUM = {
     ".editorconfig",
     ".gitattributes",
@@ -40,12 +40,12 @@ def files_below(folder: Path) -> set[str]:
 def expected_files(answers: dict[str, str]) -> set[str]:
     """What the template folder holds, under the names that it should get."""
     names = files_below(TEMPLATE / "{{cookiecutter.project_slug}}")
-    workflows = {name for name in names if name.startswith(".github/")}
-    assert len(workflows) == 1
+    optional = {name for name in names if "{% if" in name}
     files = {
-        name.replace("{{cookiecutter.package_name}}", "my_experiment") for name in names - workflows
+        name.replace("{{cookiecutter.package_name}}", "my_experiment") for name in names - optional
     }
-    return files | {WORKFLOW} if answers["ci"] == "github" else files
+    assert len(optional) == sum(map(len, OPTIONAL.values()))
+    return files.union(*(OPTIONAL.get(answer, set()) for answer in answers.values()))
 
 
 def texts_of(project: Path) -> dict[str, str]:
@@ -97,14 +97,3 @@ def test_the_chosen_tensorflow_is_installed_and_tested(bake: Callable[..., Path]
     settings = tomllib.loads((project / "pyproject.toml").read_text())
     assert settings["project"]["dependencies"][0].startswith("tensorflow[and-cuda]>=2.15,<")
     assert "tf215: tensorflow~=2.15.0" in (project / "tox.ini").read_text()
-
-
-def test_the_workflow_runs_environments_that_tox_has(bake: Callable[..., Path]):
-    project = bake()
-
-    job = yaml.safe_load((project / WORKFLOW).read_text())["jobs"]["test"]
-    environments = job["strategy"]["matrix"]["environment"]
-    assert environments == ["lint", "py310-tf215", "py313-tf221"]
-    assert job["steps"][-1]["run"].endswith("tox run -e ${{ matrix.environment }}")
-    settings = (project / "tox.ini").read_text()
-    assert all(name.rpartition("-")[2] in settings for name in environments)

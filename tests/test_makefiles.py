@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from bake import TEMPLATE
 
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="it needs make")
+
 UV = "UV=uv 1.0"
 NO_UV = "UV="
 

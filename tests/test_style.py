@@ -43,6 +43,19 @@ def test_ruff_would_find_a_fault(bake: Callable[..., Path]):
         check(project)
 
 
+def test_mypy_finds_nothing(bake: Callable[..., Path]):
+    run(bake(), "mypy")
+
+
+def test_mypy_would_find_a_fault(bake: Callable[..., Path]):
+    project = bake()
+    with (project / "train.py").open("a") as file:
+        file.write("def untyped(x):\n    return x\n")
+
+    with pytest.raises(AssertionError, match="no-untyped-def"):
+        run(project, "mypy")
+
+
 def test_the_commit_hooks_have_nothing_to_fix(bake: Callable[..., Path]):
     project = bake()
     run(project, "git", "init", "--quiet", "--initial-branch", "main")

@@ -3,6 +3,7 @@
 import configparser
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import tomllib
 from answers import QUESTIONS
@@ -15,9 +16,9 @@ def tools_of(folder: Path) -> dict[str, str]:
     return dict(requirement.split("==") for requirement in groups["dev"])
 
 
-def ruff_of(folder: Path) -> dict[str, list[str]]:
-    """Ruff's settings in a folder's pyproject.toml."""
-    return tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["ruff"]
+def settings_of(folder: Path, tool: str) -> dict[str, Any]:
+    """A tool's settings in a folder's pyproject.toml."""
+    return tomllib.loads((folder / "pyproject.toml").read_text())["tool"][tool]
 
 
 def environments_of(folder: Path) -> list[str]:
@@ -49,15 +50,25 @@ def test_every_choice_of_a_question_has_help():
 def test_the_template_and_the_project_use_the_same_tools(bake: Callable[..., Path]):
     own, generated = tools_of(TEMPLATE), tools_of(bake())
 
-    assert {"ruff", "pytest", "tox", "tox-uv", "pre-commit"} <= set(generated)
-    assert own == generated | {"cookiecutter": own["cookiecutter"]}
+    assert {"mypy", "ruff", "pytest", "tox", "tox-uv", "pre-commit"} <= set(generated)
+    only_own = {name: own[name] for name in ("check-jsonschema", "cookiecutter", "cruft")}
+    assert own == generated | only_own
 
 
 def test_the_template_and_the_project_follow_the_same_rules(bake: Callable[..., Path]):
-    own, generated = ruff_of(TEMPLATE), ruff_of(bake())
+    own, generated = (settings_of(folder, "ruff") for folder in (TEMPLATE, bake()))
 
     assert own["lint"]["select"] == generated["lint"]["select"]
     assert own["line-length"] == generated["line-length"]
+
+
+def test_the_template_and_the_project_are_typed_alike(bake: Callable[..., Path]):
+    own, generated = (settings_of(folder, "mypy") for folder in (TEMPLATE, bake()))
+
+    assert own.pop("files") == ["benchmarks", "hooks", "tools"]
+    assert generated.pop("files") == ["my_experiment", "evaluate.py", "train.py"]
+    assert own == generated
+    assert own["strict"]
 
 
 def test_every_tensorflow_of_the_project_is_tested(bake: Callable[..., Path]):

@@ -1,9 +1,11 @@
 """Generates a project from this template, with nothing of the user's own cookiecutter settings.
 
 Usage: python tools/bake.py FOLDER [FIELD=ANSWER ...]
+Unless told otherwise, the project uses the smallest TensorFlow that this machine has wheels for.
 """
 
 import json
+import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -42,6 +44,13 @@ def bake(output: Path, *, overwrite: bool = False, **answers: str) -> Path:
     return Path(project)
 
 
+def smallest_tensorflow() -> str:
+    """The smallest distribution of TensorFlow that this machine has wheels for."""
+    has_cpu_wheels = platform.machine() in {"AMD64", "x86_64"} and sys.platform != "darwin"
+    return "tensorflow-cpu" if has_cpu_wheels else "tensorflow"
+
+
 if __name__ == "__main__":
-    answers = dict(argument.split("=", 1) for argument in sys.argv[2:])
+    answers = {"tensorflow": smallest_tensorflow()}
+    answers |= dict(argument.split("=", 1) for argument in sys.argv[2:])
     bake(Path(sys.argv[1]), overwrite=True, **answers)

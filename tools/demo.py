@@ -1,13 +1,12 @@
 """Shows that nothing is lost: interrupts a run, resumes it, and compares it with another."""
 
-import platform
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from bake import TEMPLATE, bake
+from bake import TEMPLATE, bake, smallest_tensorflow
 from claim import Outcome, find_differences, read_metrics, read_step
 
 EPOCHS = 30
@@ -65,8 +64,7 @@ def set_up(folder: Path) -> Path:
     """Generates the default project and installs it in an environment of its own."""
     announce(f"Generating a project in {folder}")
     shutil.rmtree(folder, ignore_errors=True)
-    has_cpu_wheels = platform.machine() in {"AMD64", "x86_64"} and sys.platform != "darwin"
-    project = bake(folder, tensorflow="tensorflow-cpu" if has_cpu_wheels else "tensorflow")
+    project = bake(folder, tensorflow=smallest_tensorflow())
     announce("Installing it")
     subprocess.run(["make", ".venv/installed"], cwd=project, check=True)
     return project
@@ -83,7 +81,7 @@ def train(project: Path, run: str, *, interrupt: bool = False) -> str:
     with subprocess.Popen(
         [python_of(project), "train.py", *options], cwd=project, stdout=subprocess.PIPE, text=True
     ) as process:
-        for line in process.stdout:
+        for line in process.stdout or ():
             print(f"  {line}", end="", flush=True)
             output.append(line)
             if interrupt and line.startswith(INTERRUPT_AT):

@@ -28,6 +28,8 @@ from {{ cookiecutter.package_name }}.state import TrainState
 import tensorflow as tf
 import tyro
 
+Batches = Iterator[tuple[tf.Tensor, tf.Tensor]]
+
 log = logging.getLogger("{{ cookiecutter.package_name }}.train")
 
 
@@ -69,7 +71,7 @@ def train(
         manager.restore_or_initialize()
         beginning.check_origin(config, paths, manager)
     else:
-        beginning.fork(config, paths, manager)
+        beginning.fork(config.fork_from, paths, manager, partial=config.partial)
 
     step, last = int(state.step), config.epochs * data.steps_per_epoch
     if step >= last:
@@ -112,7 +114,7 @@ def train(
             if stop:
                 break
         manager.finish()
-    if step < last:
+    if stop and step < last:
         log.info("Saved step %d and stopped by signal %d.", step, stop)
         return 128 + stop
     return complete(paths, step, data)
@@ -125,12 +127,12 @@ def complete(paths: Paths, step: int, data: Data) -> int:
     return 0
 
 
-def build_train_steps(state: TrainState) -> Callable[[Iterator, tf.Tensor], None]:
+def build_train_steps(state: TrainState) -> Callable[[Batches, tf.Tensor], None]:
     """Gives a function that trains on the next () int64 `count` batches, in one graph."""
     model, optimizer = state.model, state.optimizer
 
     @tf.function
-    def train_steps(batches: Iterator, count: tf.Tensor) -> None:
+    def train_steps(batches: Batches, count: tf.Tensor) -> None:
         for _ in tf.range(count):
             x, y = next(batches)
             with tf.GradientTape() as tape:

@@ -73,7 +73,7 @@ def test_json_there_and_back():
 def test_a_file_that_cannot_be_read_is_written_anew(tmp_path, caplog):
     path = tmp_path / "config.json"
     path.write_text("")
-    record_config(Config(), path)
+    record_config(Config(epochs=30), path)
     assert f"{path} cannot be read" in caplog.text
     assert json.loads(path.read_text())["epochs"] == 30
 
@@ -87,10 +87,11 @@ def test_a_data_path_is_made_absolute(monkeypatch, tmp_path):
 def test_only_changes_are_told(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     path = tmp_path / "config.json"
-    record_config(Config(), path)
-    record_config(Config(), path)
+    config = Config(epochs=30, model=ModelConfig(hidden=(64, 128)))
+    record_config(config, path)
+    record_config(config, path)
     assert caplog.messages == []
-    record_config(replace(Config(), epochs=31, model=ModelConfig(hidden=(4,))), path)
+    record_config(replace(config, epochs=31, model=ModelConfig(hidden=(4,))), path)
     assert caplog.messages == [
         "Changed since the last start: epochs 30 → 31.",
         "Changed since the last start: model.hidden [64, 128] → [4].",

@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import shutil
 import subprocess
 
@@ -12,6 +11,8 @@ from {{ cookiecutter.package_name }}.checkpoints import SaveFailed, files
 import pytest
 
 from .helpers import files_in, finish, log_of, manager_of, saved_values, small_state, start
+
+resource = pytest.importorskip("resource")  # Windows has none
 
 SETTINGS = ["--model.hidden", "8", "--log-every", "10"]
 

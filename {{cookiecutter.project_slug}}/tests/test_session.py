@@ -1,5 +1,6 @@
 """Sessions: the lock, the signals and the exit codes, with real processes."""
 
+import os
 import signal
 
 import train
@@ -15,6 +16,7 @@ from .helpers import finish, log_of, read_until, saved_values, start
 LONG = ["--epochs", 1000, "--model.hidden", 8, "--save-every", "1h"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking it")
 def test_a_signal_saves_and_ends_with_its_code_and_the_resume_is_exact(root):
     process = start("--root", root, *LONG)
     read_until(process, "epoch 2/")

@@ -1,5 +1,6 @@
 """Signals in every phase of a run: the promised end, and an exact resume."""
 
+import os
 import signal
 
 import train
@@ -76,6 +77,7 @@ def test_one_signal_saves_and_ends(root, straight, monkeypatch, phase, number):
     assert_equal(root, straight)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGUSR1")
 @pytest.mark.parametrize("phase", ["start-up", "validation", "saving"])
 def test_sigusr1_saves_and_goes_on(root, straight, monkeypatch, phase):
     saves = []

@@ -22,23 +22,29 @@ def check_resume(config: Config, manager: CheckpointManager) -> None:
         )
 
 
-def fork(config: Config, paths: Paths, manager: CheckpointManager) -> None:
-    """Starts the run from the checkpoint of another one that --fork-from names.
+def fork(reference: str, paths: Paths, manager: CheckpointManager, *, partial: bool) -> None:
+    """Starts the run from the checkpoint of another one.
+
+    Args:
+        reference: what --fork-from names.
+        paths: those of the new run.
+        manager: the new run's.
+        partial: whether to take over what fits, where not everything does.
 
     Raises:
         ConfigurationError: there is no such checkpoint.
-        CheckpointMismatch: it does not fit, and --partial was not given.
+        CheckpointMismatch: it does not fit, and `partial` is false.
     """
-    parent, at = named_parent(config, paths)
+    parent, at = named_parent(reference, paths)
     source = find(parent, at)
-    manager.fork(source, f"{parent.run}@{step_of(source)}", partial=config.partial)
+    manager.fork(source, f"{parent.run}@{step_of(source)}", partial=partial)
 
 
 def check_origin(config: Config, paths: Paths, manager: CheckpointManager) -> None:
     """Raises ConfigurationError if --fork-from names what a resumed run was not forked from."""
     if config.fork_from is None:
         return
-    parent, at = named_parent(config, paths)
+    parent, at = named_parent(config.fork_from, paths)
     source = manager.origin.sources[0] if manager.origin else "no other run"
     run, _, step = source.partition("@")
     # A name such as best may mean another step by now.
@@ -49,9 +55,8 @@ def check_origin(config: Config, paths: Paths, manager: CheckpointManager) -> No
         )
 
 
-def named_parent(config: Config, paths: Paths) -> tuple[Paths, str]:
+def named_parent(reference: str, paths: Paths) -> tuple[Paths, str]:
     """The run and the checkpoint that --fork-from names."""
-    reference = config.fork_from
     return resolve(paths, reference if "@" in reference else f"{reference}@latest")
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from importlib import metadata
+from typing import Any
 
 import tensorflow as tf
 
-keras = tf.keras
+keras: Any = tf.keras
 
 # Keras 3 brought keras.ops; tf.keras has no version attribute on every TensorFlow.
 KERAS_3 = hasattr(keras, "ops")

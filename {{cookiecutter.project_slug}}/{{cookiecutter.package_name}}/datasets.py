@@ -1,6 +1,7 @@
 """Reading a data set: the embedded digits, MNIST, or a file of your own."""
 
 import zipfile
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -50,7 +51,7 @@ def load_data(config: DataConfig) -> Data:
     return data
 
 
-def read_mnist() -> tuple[np.ndarray, np.ndarray]:
+def read_mnist() -> Sequence[np.ndarray]:
     """MNIST's training images and labels, from the cache of tf.keras.datasets if they are there."""
     cache = paths.keras_cache("mnist.npz")
     if cache.exists():

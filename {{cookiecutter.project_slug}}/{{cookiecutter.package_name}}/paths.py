@@ -39,7 +39,7 @@ class Paths:
     @property
     def runs(self) -> epath.Path:
         """All runs."""
-        return self.root / "runs"
+        return epath.Path(self.root) / "runs"
 
     @property
     def folder(self) -> epath.Path:

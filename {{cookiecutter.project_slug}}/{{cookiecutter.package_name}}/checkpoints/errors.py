@@ -80,7 +80,7 @@ class SaveFailed(UserError):
 
     exit_code = 1
 
-    def __init__(self, directory: epath.Path, failures: int, error: Exception) -> None:
+    def __init__(self, directory: epath.Path, failures: int, error: BaseException) -> None:
         super().__init__(
             f"Saving to {directory} failed, {failures} in a row: {error}\n"
             "What was saved before is untouched. Put this right and run it again to resume."

@@ -190,7 +190,8 @@ def synchronise(path: epath.Path) -> None:
     """Waits until a local file or directory is on the disk itself."""
     if is_remote(path) or (os.name != "posix" and path.is_dir()):
         return  # remote storage keeps its own promise; Windows cannot open a directory
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows flushes only what is open for writing.
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from json import dumps
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -27,7 +28,7 @@ def show(common: Options, at: tyro.conf.Positional[str] = "latest") -> int:
         return 0
     facts = {"step": card.step, "epoch": card.epoch, "created": card.created}
     structure = card.structure
-    sections: dict[str, tuple[list[str], list[list[object]]]] = {
+    sections: dict[str, tuple[list[str], list[list[Any]]]] = {
         "checkpoint": (["", ""], [*map(list, (facts | card.versions | card.metrics).items())]),
         "settings": (["name", "value"], [*map(list, flat(card.settings).items())]),
         "layers": (
