@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,14 +13,6 @@ ANSWERS = json.loads(r'{{ cookiecutter | tojson }}')  # fmt: skip
 
 # cookiecutter leaves out files without a name, but makes their folders.
 OPTIONAL_FOLDERS = (".github/workflows", ".github")
-
-MESSAGE = """\
-{name} is in {folder}. Next:
-
-  cd {folder}
-  make train   # trains a model; stop it and run it again to resume
-  make test    # runs the tests
-"""
 
 
 def remove_empty_folders(project: Path) -> None:
@@ -29,6 +23,39 @@ def remove_empty_folders(project: Path) -> None:
             folder.rmdir()
 
 
+def git(project: Path, *arguments: str) -> str | None:
+    """What git has printed; None where it is missing or has failed."""
+    try:
+        process = subprocess.run(
+            ["git", *arguments], cwd=project, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return process.stdout if process.returncode == 0 else None
+
+
+def stage(project: Path) -> bool:
+    """Adds all files of a repository that has none yet; gives whether it is ready for a commit."""
+    if not (project / ".git").exists():
+        return False
+    has_commits = git(project, "rev-parse", "--verify", "HEAD") is not None
+    if has_commits or git(project, "ls-files") != "":
+        return False
+    return git(project, "add", "--all") is not None
+
+
+def message(project: Path, *, ready: bool) -> str:
+    """What a user reads at the end; its last line is what to type next."""
+    repository = ", a git repository ready for its first commit" if ready else ""
+    lines = [f"{ANSWERS['project_name']} is in {project}{repository}."]
+    if os.name == "posix":
+        lines += ["Train it, stop it, and run it again to resume:", ""]
+        lines += [f"  cd {shlex.quote(str(project))} && make train"]
+    else:
+        lines += ["README.md says how to train it without make:", "", f'  cd "{project}"']
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Finishes the project in the working directory."""
     project = Path.cwd()
@@ -37,7 +64,7 @@ def main() -> None:
     if "_commit" not in ANSWERS:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
-        print(MESSAGE.format(name=ANSWERS["project_name"], folder=shlex.quote(str(project))))
+        print(message(project, ready=stage(project)))
 
 
 if __name__ == "__main__":

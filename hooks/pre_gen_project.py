@@ -3,6 +3,7 @@
 import json
 import keyword
 import re
+import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -15,27 +16,21 @@ ANSWERS = json.loads(r'{{ cookiecutter | tojson }}')  # fmt: skip
 ATOM = r"[a-z0-9!#$%&'*+/=?^_`|~-]+"
 ADDRESS = re.compile(rf"{ATOM}(\.{ATOM})*@[\w-]+(\.[\w-]+)*", re.IGNORECASE)
 
-TEXTS = (
-    "project_name",
-    "project_slug",
-    "package_name",
-    "description",
-    "author_name",
-    "author_email",
-)
+TEXTS = ("project_name", "project_slug", "package_name", "description", "author_name")
 LONGEST_SLUG = 60
 LONGEST_PACKAGE = 40  # up to here no line of the generated code is longer than 100 columns
 
 # What stands beside the package, or would be taken for it.
-NEIGHBOURS = frozenset("__main__ conftest data evaluate runs test tests train".split())
+NEIGHBOURS = frozenset("__main__ conftest data docs evaluate runs test tests train".split())
 
 # What the project installs, by itself or through TensorFlow and its tools.
 NEEDED = frozenset(
     """
     absl astunparse certifi charset_normalizer clang docstring_parser etils execnet filelock
     flatbuffers fsspec gast google grpc h5py hatchling idna importlib_resources iniconfig keras
-    markdown markdown_it markupsafe mdurl ml_dtypes namex numpy opt_einsum optree packaging pasta
-    pathspec pillow pip pluggy pre_commit protobuf psutil pygments pytest pytest_xdist requests
+    markdown markdown_it markupsafe mdurl ml_dtypes mypy mypyc namex numpy opt_einsum optree
+    packaging pasta pathspec pillow pip pluggy pre_commit protobuf psutil pygments pytest
+    pytest_xdist requests
     rich ruff setuptools six tensorboard tensorboard_data_server tensorflow tensorflow_cpu
     tensorflow_estimator tensorflow_io_gcs_filesystem termcolor tf_keras tox tox_uv typeguard
     typing_extensions tyro urllib3 uv virtualenv werkzeug wheel wrapt xdist yaml zipp
@@ -56,16 +51,20 @@ def find_faults(answers: dict[str, str]) -> Iterator[tuple[str, str]]:
     for field in TEXTS:
         if has_control_character(answers[field]):
             yield field, "has a control character, such as a line break. Give one line of text."
-    for field in ("project_name", "author_name"):
-        if not answers[field].strip():
+    for field, name in [
+        ("project_name", answers["project_name"]),
+        ("author_name", answers["__author_name"]),
+    ]:
+        if not name.strip():
             yield field, "is empty. Give a name."
     slug, package = answers["project_slug"], answers["package_name"]
     if fault := slug_fault(slug):
         yield "project_slug", fault
     if fault := package_fault(package):
         yield "package_name", fault
-    if answers["author_email"] and not ADDRESS.fullmatch(answers["author_email"]):
-        yield "author_email", "is not an e-mail address. Give one like name@example.org, or none."
+    address = answers["__author_email"]
+    if address and not ADDRESS.fullmatch(address):
+        yield "author_name", "has no e-mail address in it. Give Name <name@example.org>, or a name."
 
 
 def has_control_character(text: str) -> bool:
@@ -124,11 +123,34 @@ def remove_folders(project: Path, output: Path) -> None:
             folder.rmdir()
 
 
+def git(project: Path, *arguments: str) -> str | None:
+    """What git has printed; None where it is missing or has failed."""
+    try:
+        process = subprocess.run(
+            ["git", *arguments], cwd=project, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return process.stdout if process.returncode == 0 else None
+
+
+def start_repository(project: Path) -> None:
+    """Makes a new project a git repository.
+
+    Not a folder that has something in it already, nor one inside a repository, nor where git is
+    missing.
+    """
+    if not any(project.iterdir()) and git(project, "rev-parse", "--git-dir") is None:
+        git(project, "-c", "init.defaultBranch=main", "init", "--quiet")
+
+
 def main() -> None:
     """Ends with exit code 1 and a message if an answer is not possible."""
     for field, fault in find_faults(ANSWERS):
         remove_folders(Path.cwd(), Path(ANSWERS.get("_output_dir", ".")).resolve())
         sys.exit(f"{field} {ANSWERS[field]!r} {fault}")
+    if "_commit" not in ANSWERS:  # cruft compares what is made, and does not want a repository
+        start_repository(Path.cwd())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Any answer either reads back as it was typed or is refused by name, with nothing left behind."""
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,10 +84,12 @@ def test_text_reads_back_as_typed(bake: Callable[..., Path], text: str):
 
 def test_an_address_reads_back_as_typed(bake: Callable[..., Path]):
     address = "ada.o'hara+net@mail.example.org"
-    project = bake(author_name='Ada "A" \\', author_email=address)
+    project = bake(author_name=f'Ada "A" <3 \\ <{address}>')
 
     metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert metadata["authors"] == [{"name": 'Ada "A" \\', "email": address}]
+    assert metadata["authors"] == [{"name": 'Ada "A" <3 \\', "email": address}]
+    licence = (project / "LICENSE").read_text(encoding="utf-8")
+    assert 'Ada "A" <3 \\\n' in licence
 
 
 @pytest.mark.parametrize(
@@ -106,14 +109,30 @@ def test_names_are_derived(bake: Callable[..., Path], project_name: str, slug: s
     assert (project / package / "__init__.py").is_file()
 
 
-@pytest.mark.parametrize("field", [*TEXT_FIELDS, "project_slug", "package_name", "author_email"])
+def test_what_is_derived_can_be_given(bake: Callable[..., Path]):
+    answers = {"project_name": "Net", "project_slug": "folder", "package_name": "module"}
+    project = bake(**answers, author_name="Ada")
+
+    assert project.name == "folder"
+    assert (project / "module" / "__init__.py").is_file()
+    metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert metadata["name"] == "folder"
+    assert metadata["authors"] == [{"name": "Ada"}]
+
+
+@pytest.mark.parametrize("field", [*TEXT_FIELDS, "project_slug", "package_name"])
 @pytest.mark.parametrize("answer", [*CONTROLS, SURROGATE], ids=ascii)
 def test_control_characters_are_refused(refused: Callable[..., None], field: str, answer: str):
     refused(field, answer, "control character")
 
 
-@pytest.mark.parametrize("field", ["project_name", "author_name"])
-@pytest.mark.parametrize("answer", ["", "  "])
+@pytest.mark.parametrize(
+    ("field", "answer"),
+    [
+        *itertools.product(["project_name", "author_name"], ["", "  "]),
+        ("author_name", "  <ada@example.org>"),
+    ],
+)
 def test_names_are_required(refused: Callable[..., None], field: str, answer: str):
     refused(field, answer, "is empty")
 
@@ -135,4 +154,4 @@ def test_packages_can_be_imported(refused: Callable[..., None], answer: str):
 
 @pytest.mark.parametrize("answer", ADDRESSES)
 def test_addresses_are_addresses(refused: Callable[..., None], answer: str):
-    refused("author_email", answer, "name@example.org")
+    refused("author_name", f"Ada <{answer}>", "no e-mail address")
