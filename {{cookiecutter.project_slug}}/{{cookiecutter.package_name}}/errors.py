@@ -11,6 +11,12 @@ class ConfigurationError(UserError):
     """A setting or an input file is not usable."""
 
 
+class RewindFailed(UserError):
+    """The disk kept a rewind from coming to its end. Nothing is lost."""
+
+    exit_code = 1
+
+
 class RunLocked(UserError):
     """Another process trains this run."""
 

@@ -17,8 +17,8 @@ def read_objects(path: epath.Path) -> list[dict[str, Any]]:
 
 
 def lines_after(path: epath.Path, step: int) -> str:
-    """The whole lines of a file that belong to later steps."""
-    return "".join(line for line in read_lines(path) if (step_of(line) or 0) > step)
+    """The lines of a file that `rewind_lines` removes."""
+    return "".join(line for line in read_lines(path) if step_of(line) not in range(step + 1))
 
 
 def rewind_lines(path: epath.Path, step: int) -> None:

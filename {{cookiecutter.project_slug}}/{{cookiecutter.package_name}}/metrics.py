@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 import tensorflow as tf
 from etils import epath
 
-from .checkpoints.files import append_text
-from .json_lines import rewind_lines
+from .checkpoints.files import append_text, synchronise, write_text
+from .json_lines import lines_after, rewind_lines
 from .paths import Paths
 
 
@@ -25,11 +25,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
     """
 
     def __init__(self, paths: Paths, step: int) -> None:
-        rewind_lines(paths.metrics, step)
-        for left_over in paths.tensorboard.glob("*_temp"):
-            left_over.unlink()  # of a process that was killed while it did the next thing
-        for events in sorted(paths.tensorboard.glob("events.out.tfevents.*")):
-            rewind_events(events, step)
+        rewind_log(paths, step)
         self._path = paths.metrics
         self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
         self._lines: list[str] = []
@@ -54,6 +50,29 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         self._writer.flush()
 
 
+def rewind_log(paths: Paths, step: int) -> None:
+    """Removes what was logged after a step."""
+    rewind_lines(paths.metrics, step)
+    for left_over in paths.tensorboard.glob("*_temp"):
+        left_over.unlink()  # of a process that was killed while it did the next thing
+    for events in event_files(paths):
+        rewind_events(events, step)
+
+
+def copy_log(paths: Paths, step: int, target: Paths) -> None:
+    """Copies what was logged after a step to where `target` keeps a log."""
+    if text := lines_after(paths.metrics, step):
+        write_text(target.metrics, text)
+    target.tensorboard.mkdir(parents=True, exist_ok=True)
+    for events in event_files(paths):
+        copy_events(events, step, target.tensorboard / events.name)
+
+
+def event_files(paths: Paths) -> list[epath.Path]:
+    """TensorBoard's files, oldest first."""
+    return sorted(paths.tensorboard.glob("events.out.tfevents.*"))
+
+
 def rewind_events(path: epath.Path, step: int) -> None:
     """Removes the events after a step from a TensorBoard file, and what was cut short."""
     temporary = path.parent / f"{path.name}_temp"
@@ -62,6 +81,16 @@ def rewind_events(path: epath.Path, step: int) -> None:
             if tf.compat.v1.Event.FromString(record).step <= step:
                 writer.write(record)
     temporary.replace(path)
+
+
+def copy_events(path: epath.Path, step: int, target: epath.Path) -> None:
+    """Copies the events after a step, and the version of the file, to another TensorBoard file."""
+    with tf.io.TFRecordWriter(str(target)) as writer:
+        for record in whole_records(path):
+            event = tf.compat.v1.Event.FromString(record)
+            if event.step > step or event.HasField("file_version"):
+                writer.write(record)
+    synchronise(target)
 
 
 def whole_records(path: epath.Path) -> Iterator[bytes]:

@@ -76,6 +76,10 @@ class Paths:
         """What rewinds have set aside, a folder for each."""
         return self.folder / "superseded"
 
+    def superseded_at(self, time: str) -> "Superseded":
+        """What one rewind has set aside."""
+        return Superseded(self.root, self.run, time)
+
     @property
     def evaluations(self) -> epath.Path:
         """Its evaluations, a folder for each."""
@@ -100,6 +104,22 @@ class Paths:
     def lock_holder(self) -> epath.Path:
         """Who holds the lock."""
         return self.folder / "train.pid"
+
+
+@dataclass(frozen=True)
+class Superseded(Paths):
+    """What one rewind has set aside, laid out as the run itself is.
+
+    Attributes:
+        time: the name of its folder.
+    """
+
+    time: str = ""
+
+    @property
+    def folder(self) -> epath.Path:
+        """Everything of it."""
+        return self.runs / self.run / "superseded" / self.time
 
 
 def absolute(path: str) -> str:

@@ -1,11 +1,14 @@
-"""Look at the checkpoints of a run, without the code that wrote them."""
+"""Look at the checkpoints of a run, without the code that wrote them, and go back to one."""
 
 from collections.abc import Sequence
 
 import tyro
 
 from .. import session
+from .commands.diff import diff
 from .commands.list import list_checkpoints
+from .commands.pin import pin, unpin
+from .commands.rewind import rewind_run
 from .commands.show import show
 from .commands.verify import verify
 
@@ -17,6 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "list": list_checkpoints,
             "show": show,
             "verify": verify,
+            "diff": diff,
+            "rewind": rewind_run,
+            "pin": pin,
+            "unpin": unpin,
         },
         prog=f"python -m {__package__}",
         description=__doc__,

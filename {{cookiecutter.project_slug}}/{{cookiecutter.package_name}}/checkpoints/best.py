@@ -2,13 +2,13 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from etils import epath
 
 from . import files
-from .errors import DamagedCheckpoint
+from .errors import DamagedCheckpoint, ForeignCheckpoint
 from .reader import read_card
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,19 @@ class Best:
         files.copy(checkpoint, self.directory)
         for outdone in previous:
             files.remove(outdone)
+
+    def among(self, checkpoints: Iterable[epath.Path]) -> epath.Path | None:
+        """The best of some checkpoints, the first of equals; None where no card tells."""
+        values = {}
+        for checkpoint in checkpoints:
+            try:
+                value = read_card(checkpoint).metrics.get(self.metric, math.nan)
+            except (DamagedCheckpoint, ForeignCheckpoint):
+                continue
+            if not math.isnan(value):
+                values[checkpoint] = value
+        choose = max if self.mode == "max" else min
+        return choose(values, key=values.__getitem__, default=None)
 
     def _is_better(self, value: float, previous: list[epath.Path]) -> bool:
         for checkpoint in previous:

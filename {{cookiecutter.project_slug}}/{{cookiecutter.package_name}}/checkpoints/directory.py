@@ -4,6 +4,7 @@ from etils import epath
 
 from . import files
 from .retention import Retention
+from .verification import condition_of
 
 
 class Directory:
@@ -49,5 +50,22 @@ class Directory:
         kept = retention.choose(whole)
         files.write_state(self.folder, kept)
         for checkpoint in whole:
-            if checkpoint not in kept:
+            if checkpoint not in kept and not files.is_pinned(checkpoint):  # it may be by now
                 files.remove(checkpoint)
+
+    def bring_back(self, copied: epath.Path) -> bool:
+        """Copies a checkpoint that is elsewhere back into the directory, if it is not good there.
+
+        Args:
+            copied: a good copy.
+
+        Returns:
+            Whether it had to be copied. What was there of it was set aside.
+        """
+        place = self.folder / copied.name
+        if place == copied or condition_of(place).state == "good":
+            return False
+        if files.files_of(place):
+            files.set_aside(place)
+        files.copy(copied, self.folder)
+        return True

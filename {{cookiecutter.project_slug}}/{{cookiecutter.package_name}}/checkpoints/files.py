@@ -1,7 +1,8 @@
 """The files of checkpoints: their names, their order, and getting them safely onto the disk.
 
 A checkpoint `ckpt-280` is `ckpt-280.data-…` and `ckpt-280.index`. While it is being written, both
-are in the folder `ckpt-280_temp`; it exists once its index stands beside its data.
+are in the folder `ckpt-280_temp`; it exists once its index stands beside its data. An empty file
+`ckpt-280.pinned` keeps it from being removed by retention.
 """
 
 import errno
@@ -45,6 +46,16 @@ def size_of(checkpoint: epath.Path) -> int:
 def is_whole(checkpoint: epath.Path) -> bool:
     """Whether all files are there; what is in them is another question."""
     return index_file(checkpoint).exists() and bool(data_files(checkpoint))
+
+
+def pin_file(checkpoint: epath.Path) -> epath.Path:
+    """The file that pins a checkpoint."""
+    return checkpoint.parent / f"{checkpoint.name}.pinned"
+
+
+def is_pinned(checkpoint: epath.Path) -> bool:
+    """Whether retention leaves a checkpoint alone."""
+    return pin_file(checkpoint).exists()
 
 
 def find_checkpoints(directory: epath.Path, name: str = "ckpt") -> list[epath.Path]:
@@ -138,6 +149,14 @@ def copy(checkpoint: epath.Path, directory: epath.Path) -> epath.Path:
     return target
 
 
+def move(checkpoint: epath.Path, directory: epath.Path) -> None:
+    """Moves a checkpoint with its pin; interrupted, it is whole in one place or in both."""
+    target = copy(checkpoint, directory)
+    if is_pinned(checkpoint):
+        write_text(pin_file(target), "")
+    remove(checkpoint)
+
+
 def temporary_folder(checkpoint: epath.Path) -> epath.Path:
     """Where a checkpoint is while it is being written."""
     return checkpoint.parent / f"{checkpoint.name}{TEMPORARY}"
@@ -148,6 +167,7 @@ def clear_unfinished(checkpoint: epath.Path) -> None:
     if not index_file(checkpoint).exists():
         for file in data_files(checkpoint):
             file.unlink()
+        pin_file(checkpoint).unlink(missing_ok=True)
     if temporary_folder(checkpoint).exists():
         temporary_folder(checkpoint).rmtree()
 
@@ -172,7 +192,8 @@ def set_aside(checkpoint: epath.Path) -> epath.Path:
     """Moves a checkpoint's files to the folder for damaged ones, and gives that folder."""
     folder = checkpoint.parent / DAMAGED
     folder.mkdir(exist_ok=True)
-    for file in files_of(checkpoint):
+    pin = pin_file(checkpoint)
+    for file in [*files_of(checkpoint), *([pin] if pin.exists() else [])]:
         target, number = folder / file.name, 0
         while target.exists():
             number += 1

@@ -9,7 +9,7 @@ from . import files
 
 @dataclass(frozen=True)
 class Retention:
-    """The newest ones, and one for every so many hours.
+    """The newest ones, the pinned ones, and one for every so many hours.
 
     The rule looks at the files alone, so that it needs no memory between restarts.
 
@@ -27,7 +27,9 @@ class Retention:
             return checkpoints
         newest = checkpoints[-max(2, self.newest) :]
         older = checkpoints[: len(checkpoints) - len(newest)]
-        return [*self._first_of_every_so_many_hours(older), *newest]
+        kept = self._first_of_every_so_many_hours(older)
+        kept += [checkpoint for checkpoint in older if files.is_pinned(checkpoint)]
+        return [*(checkpoint for checkpoint in older if checkpoint in kept), *newest]
 
     def _first_of_every_so_many_hours(self, checkpoints: list[epath.Path]) -> list[epath.Path]:
         if self.hours is None:

@@ -1,14 +1,13 @@
 """verify: every byte against its checksum."""
 
-from json import dumps
-
 import tyro
-from etils import epath
 
-from ..errors import DamagedCheckpoint, ForeignCheckpoint
+from .. import files
+from ..errors import DamagedCheckpoint
 from ..locate import all_checkpoints, locate
-from ..reader import read_card, read_tensors
+from ..verification import Condition, condition_of
 from .options import Options
+from .output import print_json
 
 
 def verify(
@@ -20,26 +19,37 @@ def verify(
 
     Args:
         common: What every command takes.
-        at: A step, latest, best or epoch:N.
-        all: Verify all checkpoints of the run.
+        at: A step, latest, best or epoch:N; or RUN@ and one of these.
+        all: Verify all checkpoints of the run, the copy of the best included, those in damaged/
+            not.
     """
     paths = common.paths
-    checkpoints = all_checkpoints(paths) if all else [locate(paths, at)]
-    problems = {checkpoint: problem_with(checkpoint) for checkpoint in checkpoints}
-    if common.json:
-        entries = [{"path": str(path), "damaged": problem} for path, problem in problems.items()]
-        print(dumps(entries, indent=2))
+    if all:
+        best = files.find_checkpoints(paths.best)
+        checkpoints = list(dict.fromkeys([*all_checkpoints(paths), *best]))
     else:
-        for checkpoint, problem in problems.items():
-            print(problem or f"{checkpoint}: every byte agrees with its checksum.")
-    return DamagedCheckpoint.exit_code if any(problems.values()) else 0
+        checkpoints = [locate(paths, at)]
+    conditions = {checkpoint: condition_of(checkpoint) for checkpoint in checkpoints}
+    if common.json:
+        print_json(
+            [
+                {
+                    "path": str(path),
+                    "step": files.step_of(path),
+                    "state": condition.state,
+                    "damaged": condition.reason,
+                }
+                for path, condition in conditions.items()
+            ]
+        )
+    else:
+        for checkpoint, condition in conditions.items():
+            print(condition.reason or f"{checkpoint}: {praise(condition)}")
+    damaged = any(condition.state == "damaged" for condition in conditions.values())
+    return DamagedCheckpoint.exit_code if damaged else 0
 
 
-def problem_with(checkpoint: epath.Path) -> str | None:
-    """Reads a whole checkpoint and tells what is wrong with it, if anything."""
-    try:
-        read_card(checkpoint)
-        read_tensors(checkpoint)
-    except (DamagedCheckpoint, ForeignCheckpoint) as error:
-        return str(error)
-    return None
+def praise(condition: Condition) -> str:
+    """What is said of a checkpoint that is not damaged."""
+    text = "every byte agrees with its checksum."
+    return text if condition.card else f"{text} It has no card: something else wrote it."

@@ -1,0 +1,80 @@
+"""pin and unpin: what retention leaves alone."""
+
+import tyro
+from etils import epath
+
+from ...errors import ConfigurationError
+from ...paths import Paths
+from .. import files
+from ..directory import Directory
+from ..locate import find, resolve
+from ..verification import condition_of
+from .options import Options
+from .output import print_json
+
+
+def pin(common: Options, at: tyro.conf.Positional[str]) -> int:
+    """Pin a checkpoint: it is kept, however many newer ones there are, until it is unpinned.
+
+    One that is only in best/ is copied into checkpoints/ first. A trainer may be running.
+
+    Args:
+        common: What every command takes.
+        at: A step, latest, best or epoch:N; or RUN@ and one of these.
+    """
+    paths, at = resolve(common.paths, at)
+    found = find(paths, at)
+    checkpoint = paths.checkpoints / found.name
+    if files.is_pinned(checkpoint):
+        return tell(common, checkpoint, pinned=True, changed=False)
+    put_pin(paths, found)
+    return tell(common, checkpoint, pinned=True, changed=True)
+
+
+def unpin(common: Options, at: tyro.conf.Positional[str]) -> int:
+    """Unpin a checkpoint: the next save may remove it, as any other.
+
+    Args:
+        common: What every command takes.
+        at: A step, latest, best or epoch:N; or RUN@ and one of these.
+    """
+    paths, at = resolve(common.paths, at)
+    checkpoint = paths.checkpoints / find(paths, at).name
+    changed = files.is_pinned(checkpoint)
+    files.pin_file(checkpoint).unlink(missing_ok=True)
+    return tell(common, checkpoint, pinned=False, changed=changed)
+
+
+def put_pin(paths: Paths, found: epath.Path) -> None:
+    """Pins a checkpoint that may be only in best/.
+
+    Raises:
+        DamagedCheckpoint: it is not worth keeping.
+        ConfigurationError: it was removed meanwhile, or the disk is full, say.
+    """
+    if damage := condition_of(found).damage:
+        raise damage
+    checkpoint = paths.checkpoints / found.name
+    try:
+        Directory(paths.checkpoints).bring_back(found)
+        files.write_text(files.pin_file(checkpoint), "")
+    except OSError as error:
+        raise ConfigurationError(f"{found} could not be pinned: {error}") from error
+    if not files.is_whole(checkpoint):
+        files.pin_file(checkpoint).unlink(missing_ok=True)
+        raise ConfigurationError(f"{found} was removed by its trainer just now; it is not pinned.")
+
+
+def tell(common: Options, checkpoint: epath.Path, *, pinned: bool, changed: bool) -> int:
+    """Prints what is so now."""
+    if common.json:
+        print_json({"path": str(checkpoint), "pinned": pinned, "changed": changed})
+    else:
+        state = {
+            (True, True): "is pinned now",
+            (True, False): "was pinned already",
+            (False, True): "is not pinned any more",
+            (False, False): "was not pinned",
+        }
+        print(f"{checkpoint} {state[pinned, changed]}.")
+    return 0
