@@ -1,29 +1,48 @@
-"""Score a checkpoint on the examples that training never saw."""
+"""Score checkpoints, their average or their ensemble on the examples that training never saw."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 from {{ cookiecutter.package_name }} import session
-from {{ cookiecutter.package_name }}.checkpoints import read_card
-from {{ cookiecutter.package_name }}.checkpoints.locate import locate
+from {{ cookiecutter.package_name }}.averaged_run import require_new, save_average
+from {{ cookiecutter.package_name }}.averaging import average
 from {{ cookiecutter.package_name }}.config_file import config_from
+from {{ cookiecutter.package_name }}.data import Data
 from {{ cookiecutter.package_name }}.datasets import load_data
-from {{ cookiecutter.package_name }}.evaluation import build_scorer
+from {{ cookiecutter.package_name }}.ensemble import combine
+from {{ cookiecutter.package_name }}.errors import ConfigurationError
+from {{ cookiecutter.package_name }}.evaluation import Predictions, predict
+from {{ cookiecutter.package_name }}.evaluation_folder import save_evaluation
+from {{ cookiecutter.package_name }}.members import Member, find_member, find_members, newest_of
+from {{ cookiecutter.package_name }}.outcome import Outcome
 from {{ cookiecutter.package_name }}.paths import Paths
 from {{ cookiecutter.package_name }}.rebuild import rebuild, restore
 
 import tyro
 
+Members = Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="N|REF REF...")]
+
 
 @dataclass(frozen=True)
 class Arguments:
-    """Score a checkpoint on the examples that training never saw."""
+    """Score checkpoints, their average or their ensemble on the examples that training never saw.
+
+    A checkpoint is called latest, best, a step such as 440, or epoch:10; with RUN@ before it, it
+    is one of that run.
+    """
 
     run: str = "default"
     """Name of the run."""
-    at: str = "latest"
-    """Which checkpoint: latest, best, a step, or epoch:N."""
+    at: str | None = None
+    """Which checkpoint: latest where nothing is given."""
+    average: Members = None
+    """Score the mean of the weights of the N newest checkpoints, or of those named."""
+    save_as: str | None = None
+    """With --average: keep it as a new run of this name."""
+    ensemble: Members = None
+    """Score the mean of what the N newest checkpoints predict, or those named, whatever their
+    models."""
     root: str | None = None
     """Folder that holds runs/, as for train.py."""
     data_path: str | None = None
@@ -33,22 +52,67 @@ class Arguments:
     debug: bool = False
     """Show the traceback of an error."""
 
+    def __post_init__(self) -> None:
+        """Raises ConfigurationError for options that do not go together."""
+        given = [name for name in ("at", "average", "ensemble") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ConfigurationError(f"Give --{given[0]} or --{given[1]}, not both.")
+        if self.save_as is not None and self.average is None:
+            raise ConfigurationError("--save-as goes with --average.")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Evaluates the checkpoint that the command line names, and gives the exit code."""
+    """Evaluates what the command line names, and gives the exit code."""
     options = tyro.cli(Arguments, args=arguments)
-    path = locate(Paths(options.root, options.run), options.at)
-    card = read_card(path)
-    config = config_from(card.settings)
-    data = load_data(replace(config.data, path=options.data_path or config.data.path))
-    state = rebuild(card)
-    restore(path, state, data)
-    metrics = build_scorer(state.model, data)()
-    if options.json:
-        print(json.dumps({"path": str(path), "step": card.step, "epoch": card.epoch, **metrics}))
-    else:
-        text = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        print(f"{path} (epoch {card.epoch}): {text}")
+    paths = Paths(options.root, options.run)
+    if options.average is not None:
+        return evaluate_average(options, find_members(paths, "average", options.average))
+    if options.ensemble is not None:
+        members = find_members(paths, "ensemble", options.ensemble)
+        data = data_of(members, options)
+        scores = [score(member, data) for member in members]
+        return report(options, Outcome("ensemble", members, scores, combine(scores), data))
+    member = find_member(paths, options.at or "latest")
+    data = data_of([member], options)
+    found = score(member, data)
+    return report(options, Outcome("checkpoint", [member], [found], found, data))
+
+
+def evaluate_average(options: Arguments, members: Sequence[Member]) -> int:
+    """Evaluates the mean of the members' weights, and keeps it as a run if so asked."""
+    new = None if options.save_as is None else Paths(options.root, options.save_as)
+    if new is not None:
+        require_new(new)
+    data = data_of(members, options)
+    state = average(members, data)
+    combined = predict(state.model, data)
+    scores = [score(member, data) for member in members]
+    if new is not None:
+        save_average(new, members, state, data, combined.metrics)
+    return report(options, Outcome("average", members, scores, combined, data))
+
+
+def data_of(members: Sequence[Member], options: Arguments) -> Data:
+    """The data that the members were trained on."""
+    config = config_from(newest_of(members).card.settings).data
+    return load_data(replace(config, path=options.data_path or config.path))
+
+
+def score(member: Member, data: Data) -> Predictions:
+    """What a checkpoint predicts."""
+    state = rebuild(member.card)
+    restore(member.path, state, data)
+    return predict(state.model, data)
+
+
+def report(options: Arguments, outcome: Outcome) -> int:
+    """Prints an outcome, saves it, and gives the exit code."""
+    outcome.print(as_json=options.json)
+    saved = save_evaluation(outcome)
+    if not options.json:
+        print(saved)
+        if options.save_as is not None:
+            print(f"Run {options.save_as!r} starts from the average.")
     return 0
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import CheckpointManager
 from {{ cookiecutter.package_name }}.compat import as_variable, keras
 from {{ cookiecutter.package_name }}.config import ModelConfig, OptimizerConfig
@@ -14,6 +15,7 @@ from {{ cookiecutter.package_name }}.optimizers import build_optimizer
 from {{ cookiecutter.package_name }}.state import TrainState
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -66,6 +68,13 @@ def train_a_little(state, steps=2):
         )
         state.totals.add(tf.zeros(8, tf.int32), state.model(x), loss)
         state.step.assign_add(1)
+
+
+def run(main, *arguments):
+    """Runs a command in this process; gives its exit code."""
+    with pytest.raises(SystemExit) as caught:
+        session.run(lambda: main([*map(str, arguments)]))
+    return caught.value.code
 
 
 def saved_values(checkpoint):

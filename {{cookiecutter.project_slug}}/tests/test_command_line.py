@@ -1,23 +1,14 @@
 """The command lines: help, wrong usage, and what they print."""
 
 import json
-import shutil
 
 import evaluate
 import train
-from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 
 import pytest
 
-from .helpers import PROJECT, finish, log_of, start
-
-
-def run(main, *arguments):
-    """Runs a command in this process; gives its exit code."""
-    with pytest.raises(SystemExit) as caught:
-        session.run(lambda: main([*map(str, arguments)]))
-    return caught.value.code
+from .helpers import finish, log_of, run, start
 
 
 @pytest.fixture(scope="module")
@@ -146,38 +137,10 @@ def test_commands_need_no_model(trained):
     assert "newest" in output
 
 
-@pytest.mark.parametrize("at", ["latest", "88", "epoch:2", "best"])
-def test_evaluate_gives_the_metrics_of_training(trained, capsys, at):
-    assert run(evaluate.main, "--root", trained, "--at", at, "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    (line,) = [line for line in log_of(trained / "runs/default") if line["step"] == found["step"]]
-    assert found["epoch"] == line["epoch"]
-    assert found["val_accuracy"] == line["val_accuracy"]
-    assert found["val_loss"] == pytest.approx(line["val_loss"], abs=1e-12)
-
-
-def test_evaluate_finds_data_that_was_moved(root, tmp_path, capsys):
-    data = tmp_path / "here.npz"
-    shutil.copy(PROJECT / "data" / "digits.npz", data)
-    settings = ["--root", root, "--epochs", 1, "--model.hidden", 8, "--data.path", data]
-    assert run(train.main, *settings) == 0
-    data.rename(tmp_path / "there.npz")
-    assert run(evaluate.main, "--root", root) == 2
-    assert "There is no data file" in capsys.readouterr().err
-    assert run(evaluate.main, "--root", root, "--data-path", tmp_path / "there.npz") == 0
-
-
 def test_a_root_that_cannot_be_used(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert run(train.main, "--root", tmp_path / "file") == 2
     assert "cannot be used for a run" in capsys.readouterr().err
-
-
-def test_evaluate_of_what_is_not_there(trained, capsys):
-    assert run(evaluate.main, "--root", trained, "--at", "1") == 2
-    assert "has no checkpoint of step 1" in capsys.readouterr().err
-    assert run(evaluate.main, "--root", trained) == 0
-    assert "(epoch 2): val_loss " in capsys.readouterr().out
 
 
 def test_the_default_run_learns(root):

@@ -1,11 +1,39 @@
 """Scoring a model on the examples that training never sees."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import tensorflow as tf
 
 from .compat import keras
 from .data import Data
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was predicted for the held-out examples.
+
+    Attributes:
+        labels: (examples,) int32, the true classes.
+        log_probabilities: (examples, classes) float64, natural logarithms.
+        losses: (examples,) float64, the cross-entropy of each example in nats.
+    """
+
+    labels: np.ndarray
+    log_probabilities: np.ndarray
+    losses: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The most probable class of each example: (examples,) int64."""
+        return self.log_probabilities.argmax(axis=-1)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The metrics that training logs at an epoch's end."""
+        correct = self.predicted == self.labels
+        return {"val_loss": float(self.losses.mean()), "val_accuracy": float(correct.mean())}
 
 
 def loss_of(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
@@ -32,3 +60,20 @@ def build_scorer(model: keras.Model, data: Data) -> Callable[[], dict[str, float
         return {"val_loss": float(loss) / size, "val_accuracy": int(correct) / size}
 
     return score
+
+
+def predict(model: keras.Model, data: Data) -> Predictions:
+    """What the model predicts for the held-out examples, with the losses that training logs."""
+    batches = data.validation_batches()
+
+    @tf.function(input_signature=batches.element_spec)
+    def predict_batch(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        logits = model(x, training=False)
+        return tf.nn.log_softmax(tf.cast(logits, tf.float64)), loss_of(y, logits)
+
+    log_probabilities, losses = zip(*(predict_batch(x, y) for x, y in batches), strict=True)
+    return Predictions(
+        data.validation.y,
+        np.concatenate(log_probabilities),
+        np.concatenate(losses).astype(np.float64),
+    )

@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from etils import epath
@@ -85,6 +87,14 @@ class Paths:
         """Its evaluations, a folder for each."""
         return self.folder / "evaluations"
 
+    def evaluation(self, *words: str) -> "EvaluationPaths":
+        """The evaluation that the words name."""
+        return EvaluationPaths(self.evaluations / file_name(words))
+
+    def report(self, runs: Sequence[str]) -> epath.Path:
+        """The picture of the learning curves of some runs."""
+        return self.runs / f"{file_name(['report', *runs])}.png"
+
     @property
     def config(self) -> epath.Path:
         """Its configuration."""
@@ -120,6 +130,34 @@ class Superseded(Paths):
     def folder(self) -> epath.Path:
         """Everything of it."""
         return self.runs / self.run / "superseded" / self.time
+
+
+@dataclass(frozen=True)
+class EvaluationPaths:
+    """Where one evaluation keeps its files."""
+
+    folder: epath.Path
+
+    @property
+    def metrics(self) -> epath.Path:
+        """What was evaluated, and its metrics."""
+        return self.folder / "metrics.json"
+
+    @property
+    def confusion(self) -> epath.Path:
+        """The picture of the confusion matrix."""
+        return self.folder / "confusion.png"
+
+    @property
+    def mistakes(self) -> epath.Path:
+        """The picture of the worst mistakes."""
+        return self.folder / "mistakes.png"
+
+
+def file_name(words: Sequence[str]) -> str:
+    """The words joined by hyphens; a name too long for a file is cut, and told apart by a hash."""
+    name = "-".join(words)
+    return name if len(name) <= 120 else f"{name[:100]}-{sha256(name.encode()).hexdigest()[:16]}"
 
 
 def absolute(path: str) -> str:

@@ -96,9 +96,14 @@ def repair_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
 
 
 def write_text(path: epath.Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: epath.Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
     temporary = path.parent / f"{path.name}{TEMPORARY}"
-    temporary.write_text(text)
+    temporary.write_bytes(content)
     synchronise(temporary)
     temporary.replace(path)
 

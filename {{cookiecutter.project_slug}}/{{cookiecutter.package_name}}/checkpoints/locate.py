@@ -104,7 +104,9 @@ def all_checkpoints(paths: Paths) -> list[epath.Path]:
 
 def names_of_runs(paths: Paths) -> list[str]:
     """The names of all runs."""
-    return sorted(run.name for run in paths.runs.iterdir()) if paths.runs.exists() else []
+    if not paths.runs.exists():
+        return []
+    return sorted(run.name for run in paths.runs.iterdir() if run.is_dir())
 
 
 def epoch_of(checkpoint: epath.Path) -> int | None:

@@ -47,6 +47,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         identity: the settings that must be the same when a checkpoint is restored.
         background: write in a thread, while training goes on.
         max_failures: how many saves in a row may fail before that is an error.
+        origin: what the state was made from, for the cards; a restored checkpoint knows its own.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         identity: Mapping[str, Any] | None = None,
         background: bool = False,
         max_failures: int = 1,
+        origin: Origin | None = None,
     ) -> None:
         self._files = Directory(directory, checkpoint_name)
         self._retention = Retention(max_to_keep, keep_checkpoint_every_n_hours)
@@ -79,7 +81,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._look_at(checkpoint)
         self._failures = Failures(self._files.folder, max_failures)
         self._missing = self._files.missing()
-        self._origin: Origin | None = None
+        self._origin = origin
         self._newest: epath.Path | None = None
         self._tidy()
         super().__init__(
