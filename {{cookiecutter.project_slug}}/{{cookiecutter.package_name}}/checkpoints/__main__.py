@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import tyro
 
 from .. import session
+from .commands.export import export
+from .commands.import_ import import_
 from .commands.list import list_checkpoints
 from .commands.show import show
 from .commands.verify import verify
@@ -17,11 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "list": list_checkpoints,
             "show": show,
             "verify": verify,
+            "export": export,
+            "import": import_,
         },
         prog=f"python -m {__package__}",
         description=__doc__,
         args=arguments,
-        config=(tyro.conf.OmitArgPrefixes,),
     )
 
 
