@@ -6,6 +6,8 @@ import tyro
 
 from .. import session
 from .commands.diff import diff
+from .commands.export import export
+from .commands.import_ import import_
 from .commands.list import list_checkpoints
 from .commands.pin import pin, unpin
 from .commands.rewind import rewind_run
@@ -24,11 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "rewind": rewind_run,
             "pin": pin,
             "unpin": unpin,
+            "export": export,
+            "import": import_,
         },
         prog=f"python -m {__package__}",
         description=__doc__,
         args=arguments,
-        config=(tyro.conf.OmitArgPrefixes,),
     )
 
 

@@ -38,6 +38,10 @@ class Directory:
         recorded = files.recorded_checkpoints(self.folder)
         return [path for path in recorded if files.step_of(path) > newest]
 
+    def is_empty(self) -> bool:
+        """Whether there is no trace of a checkpoint: no usable, no damaged and no missing one."""
+        return not (self.found() or self.missing() or self.damaged())
+
     def tidy(self) -> None:
         """Removes what killed saves left, and puts the state file right."""
         if self.folder.exists():

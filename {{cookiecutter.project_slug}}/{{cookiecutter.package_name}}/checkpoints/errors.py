@@ -36,6 +36,21 @@ class CheckpointMismatch(UserError):
         )
 
 
+class ImportMismatch(CheckpointMismatch):
+    """A file that was to be imported does not fit. Nothing was imported.
+
+    Attributes:
+        checkpoint: the path of the file.
+        differences: what differs, each with its symbol, path and text.
+    """
+
+    def _way_out(self) -> str:
+        return (
+            "Look at the whole plan with --dry-run, match names with --map OLD=NEW, or take over "
+            "what fits with --partial."
+        )
+
+
 class ForeignCheckpoint(UserError):
     """A checkpoint has no card: something else wrote it. Nothing was restored."""
 

@@ -9,6 +9,9 @@ import errno
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from etils import epath
 
@@ -222,3 +225,21 @@ def synchronise(path: epath.Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
+    """Gives a temporary folder to fill; whole and safe on the disk, it becomes `folder`."""
+    temporary = temporary_folder(folder)
+    if temporary.exists():
+        temporary.rmtree()  # of a process that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for path in Path(temporary).rglob("*"):
+            synchronise(epath.Path(path))
+        temporary.rename(folder)
+        synchronise(folder.parent)
+    finally:
+        if temporary.exists():
+            temporary.rmtree()

@@ -255,10 +255,21 @@ class CheckpointManager(tf.train.CheckpointManager):
             raise CheckpointExists(self._files.folder)
         self._follow_changes()
         card, differences = self._restorer.take_over(source, partial=partial)
-        self._origin = Origin("partial fork" if differences else "fork", (name,))
         log.info("Forked %s from %s.", card.place, source)
         if differences:
             log.warning("Not everything was taken over:\n%s", table_of(differences).rstrip())
+        return self.begin(Origin("partial fork" if differences else "fork", (name,)))
+
+    def begin(self, origin: Origin) -> str | None:
+        """Saves the present state, which comes from elsewhere, as the first checkpoint of a run.
+
+        Raises:
+            CheckpointExists: this run has checkpoints already.
+            SaveFailed: saving failed, for the last time that is tolerated.
+        """
+        if self.has_checkpoints:
+            raise CheckpointExists(self._files.folder)
+        self._origin = origin
         return self.save()
 
     def _set_aside(self, damaged: list[DamagedCheckpoint]) -> None:

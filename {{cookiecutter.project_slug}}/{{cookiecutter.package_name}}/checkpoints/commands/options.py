@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 
+import tyro
+
 from ...paths import Paths
 
 
+@tyro.conf.configure(tyro.conf.OmitArgPrefixes)  # --run, not --common.run
 @dataclass(frozen=True)
 class Options:
     """What every command takes."""

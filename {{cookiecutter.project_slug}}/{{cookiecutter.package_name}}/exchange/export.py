@@ -1,0 +1,123 @@
+"""Writing a model for other programs: a SavedModel, a `.keras` file and plain arrays."""
+
+import contextlib
+import io
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from etils import epath
+
+from ..compat import keras
+from ..errors import UserError
+from ..state import TrainState
+from .names import layer_weights, targets_of
+
+SAVED_MODEL = "saved_model"
+KERAS_FILE = "model.keras"
+ARRAYS = "weights.npz"
+BATCH_SIZES = (1, 2, 7, 32)
+# NumPy does not know the one of bfloat16.
+EPSILONS = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 2**-52}
+
+Predict = Callable[[tf.Tensor], tf.Tensor]
+
+
+class ExportFailed(UserError):
+    """A model could not be written, or does not predict what the live one does. Nothing is left."""
+
+    exit_code = 1
+
+
+def export_model(state: TrainState, shape: tuple[int, ...], folder: epath.Path) -> float:
+    """Writes a model in three forms, and compares the predictions of those that can make some.
+
+    Args:
+        state: with the model.
+        shape: of one example.
+        folder: where to write; it is there.
+
+    Returns:
+        The largest difference between two predictions.
+
+    Raises:
+        ExportFailed: a model that was loaded again predicts something else, or cannot be loaded.
+    """
+    model = state.model
+    silently(model.export, str(folder / SAVED_MODEL))
+    silently(model.save, str(folder / KERAS_FILE))
+    np.savez(folder / ARRAYS, **plain_arrays(state))
+    return max(
+        difference(model, shape, SAVED_MODEL, lambda: load_saved_model(folder / SAVED_MODEL)),
+        difference(model, shape, KERAS_FILE, lambda: load_keras_file(folder / KERAS_FILE)),
+    )
+
+
+def silently(write: Callable[[str], None], path: str) -> None:
+    """Writes without the messages that some versions of Keras print."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        write(path)
+
+
+def plain_arrays(state: TrainState) -> dict[str, np.ndarray]:
+    """The weights of the model by their lasting names, hidden_1/kernel.
+
+    NumPy has no bfloat16: such weights become float32, which holds each of their values exactly.
+    """
+    arrays = {}
+    live = targets_of(state)
+    for path in (path for layer in layer_weights(state.model) for path in layer.values()):
+        entry, variable = live[path]
+        value = tf.cast(variable, tf.float32) if entry.dtype == "bfloat16" else variable
+        arrays[path] = value.numpy()
+    return arrays
+
+
+def load_saved_model(folder: epath.Path) -> Predict:
+    """Loads a SavedModel as a program without Keras does."""
+    loaded = tf.saved_model.load(str(folder))
+    return lambda x: loaded.serve(x)  # which keeps its variables alive
+
+
+def load_keras_file(file: epath.Path) -> Predict:
+    """Loads a `.keras` file that was just written here."""
+    loaded = keras.models.load_model(str(file), compile=False)
+    return tf.function(lambda x: loaded(x, training=False))
+
+
+def difference(
+    model: keras.Model, shape: tuple[int, ...], name: str, load: Callable[[], Predict]
+) -> float:
+    """The largest difference between the predictions of a live and a loaded model.
+
+    Raises:
+        ExportFailed: it is larger than rounding explains, or the model cannot be loaded.
+    """
+    try:
+        predict = load()
+    except Exception as error:  # whatever a layer of the user's own may raise
+        message = f"{name} cannot be loaded again: {error}. Nothing was exported."
+        raise ExportFailed(message) from error
+    live = tf.function(lambda x: model(x, training=False))
+    largest = 0.0
+    for size in BATCH_SIZES:
+        examples = tf.random.stateless_normal((size, *shape), seed=(size, 0))
+        wanted, found = (tf.cast(f(examples), tf.float64) for f in (live, predict))
+        apart = float(tf.reduce_max(tf.abs(wanted - found)))
+        allowed = tolerance(model) * max(1.0, float(tf.reduce_max(tf.abs(wanted))))
+        if not apart <= allowed:  # nor is it where one is NaN
+            raise ExportFailed(
+                f"{name} does not predict what the model does: they are {apart:.3g} apart, where "
+                f"rounding explains {allowed:.3g}. Nothing was exported."
+            )
+        largest = max(largest, apart)
+    return largest
+
+
+def tolerance(model: keras.Model) -> float:
+    """What rounding explains, relative to the largest prediction.
+
+    The operations are the same, but a graph that is optimised in another way may add in another
+    order: sixteen roundings of the coarsest type that a layer computes with.
+    """
+    return 16 * max(EPSILONS.get(layer.compute_dtype, 0.0) for layer in model.layers)

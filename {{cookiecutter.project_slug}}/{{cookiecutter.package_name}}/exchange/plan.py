@@ -1,0 +1,141 @@
+"""The plan of an import: which variable of the file becomes which of the state."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from ..checkpoints.difference import Difference
+from ..checkpoints.structure import VariableEntry
+from ..errors import ConfigurationError
+from .foreign import Proposal, Spec
+from .names import ITERATION, STEP, canonical, is_generator_state
+
+
+@dataclass(frozen=True)
+class Move:
+    """One line of a plan.
+
+    Attributes:
+        name: of the variable in the file.
+        target: its canonical path in the state.
+        entry: of the variable in the state.
+    """
+
+    name: str
+    target: str
+    entry: VariableEntry
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an import does.
+
+    Attributes:
+        moves: what becomes what.
+        not_needed: names of bookkeeping in the file that becomes nothing.
+        anew: paths of variables of the state that start anew.
+        differences: what does not fit, on either side.
+    """
+
+    moves: list[Move]
+    not_needed: list[str]
+    anew: list[str]
+    differences: list[Difference]
+
+
+def make_plan(
+    specs: Mapping[str, Spec],
+    proposal: Proposal,
+    renamed: Mapping[str, str],
+    live: Mapping[str, VariableEntry],
+) -> Plan:
+    """Matches the variables of a file with those of a state.
+
+    Args:
+        specs: what the file has, by name.
+        proposal: how they may be matched.
+        renamed: how they shall be matched, by name; it wins, and slots follow what they belong to.
+        live: what the state has, by canonical path.
+
+    Raises:
+        ConfigurationError: two variables of the file would become one.
+    """
+    sources = sources_of(wanted_targets(proposal, renamed))
+    moves: list[Move] = []
+    differences = [*proposal.differences]
+    for target, name in sources.items():
+        if target not in live:
+            continue
+        problems = compare(specs[name], live[target])
+        differences += problems
+        if not problems:
+            moves.append(Move(name, target, live[target]))
+    not_needed = sorted(proposal.not_needed - renamed.keys())
+    used = {sources[target] for target in sources.keys() & live.keys()} | {*not_needed}
+    differences += [
+        Difference("-", name, f"only in the file {spec.shape} {spec.dtype}")
+        for name, spec in specs.items()
+        if name not in used
+    ]
+    has_slots = any(entry.role == "optimizer" for entry in map(live.get, sources) if entry)
+    missing = [live[target] for target in live if target not in sources]
+    anew = [entry for entry in missing if starts_anew(entry, has_slots=has_slots)]
+    differences += [
+        Difference("+", entry.path, f"only in the model {entry.shape} {entry.dtype}")
+        for entry in missing
+        if entry not in anew
+    ]
+    return Plan(moves, not_needed, [entry.path for entry in anew], differences)
+
+
+def wanted_targets(proposal: Proposal, renamed: Mapping[str, str]) -> dict[str, str]:
+    """The canonical path that each variable of a file should become."""
+    targets = proposal.targets | renamed
+    slots = {
+        name: f"optimizer/{kind}/{targets[owner]}"
+        for name, (kind, owner) in proposal.slots.items()
+        if owner in targets and name not in renamed
+    }
+    return {name: canonical(target) for name, target in (targets | slots).items()}
+
+
+def sources_of(targets: Mapping[str, str]) -> dict[str, str]:
+    """The name in the file by the path that it becomes.
+
+    A file with an optimizer and one counter of steps means the same one by both.
+    """
+    sources: dict[str, str] = {}
+    for name, target in targets.items():
+        if target in sources:
+            raise ConfigurationError(
+                f"{sources[target]} and {name} would both become {target}. Map one of them "
+                "elsewhere with --map OLD=NEW."
+            )
+        sources[target] = name
+    has_slots = any(target.startswith("optimizer/") for target in sources)
+    if STEP in sources and has_slots:
+        sources.setdefault(ITERATION, sources[STEP])
+    elif ITERATION in sources:
+        sources.setdefault(STEP, sources[ITERATION])
+    return sources
+
+
+def compare(spec: Spec, entry: VariableEntry) -> list[Difference]:
+    """What keeps a variable of the file from becoming one of the state."""
+    both_count = tf.as_dtype(spec.dtype).is_integer and tf.as_dtype(entry.dtype).is_integer
+    pairs = [("shape", spec.shape, entry.shape)]
+    if not both_count:  # a counter fits into one of another width
+        pairs.append(("dtype", spec.dtype, entry.dtype))
+    return [
+        Difference("!", entry.path, f"{name} {found} in the file, {wanted} in the model")
+        for name, found, wanted in pairs
+        if found != wanted
+    ]
+
+
+def starts_anew(entry: VariableEntry, *, has_slots: bool) -> bool:
+    """Whether a run can do without a variable's value from elsewhere."""
+    if entry.role == "optimizer":
+        return not has_slots  # all of them, or none
+    return entry.role == "run" or is_generator_state(entry.path)
