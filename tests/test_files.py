@@ -9,7 +9,10 @@ import tomllib
 import yaml
 from bake import TEMPLATE
 
-OPTIONAL = {"github": {".github/dependabot.yml", ".github/workflows/ci.yml"}}
+OPTIONAL = {
+    "github": {".github/dependabot.yml", ".github/workflows/ci.yml"},
+    "docker": {".devcontainer.json", ".dockerignore", "Dockerfile", "docs/kubernetes.yaml"},
+}
 MINIMUM = {
     ".editorconfig",
     ".gitattributes",
