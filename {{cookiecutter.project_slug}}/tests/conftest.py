@@ -1,9 +1,14 @@
 """What all tests share."""
 
+import shutil
+
+import train
 from {{ cookiecutter.package_name }} import paths
 from {{ cookiecutter.package_name }}.compat import keras
 
 import pytest
+
+from .helpers import THREE_EPOCHS
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +24,30 @@ def root(tmp_path):
     folder = tmp_path / "a röot folder"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture(scope="session")
+def three_epochs_once(tmp_path_factory):
+    """The run that `three_epochs` copies."""
+    root = tmp_path_factory.mktemp("three epochs")
+    assert train.main(["--root", str(root), *THREE_EPOCHS]) == 0
+    return root
+
+
+@pytest.fixture
+def three_epochs(root, three_epochs_once):
+    """A run with checkpoints at the steps 44, 88 and 132, and a line of the log every 10 steps."""
+    shutil.copytree(three_epochs_once, root, dirs_exist_ok=True)
+    return root
+
+
+@pytest.fixture
+def run(three_epochs):
+    """The folder of that run."""
+    return three_epochs / "runs/default"
+
+
+@pytest.fixture
+def straight(three_epochs_once):
+    """The folder of the run that it is a copy of."""
+    return three_epochs_once / "runs/default"

@@ -2,12 +2,13 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
 
 from {{ cookiecutter.package_name }} import session
-from {{ cookiecutter.package_name }}.checkpoints import CheckpointManager
+from {{ cookiecutter.package_name }}.checkpoints import CheckpointManager, read_card
 from {{ cookiecutter.package_name }}.compat import as_variable, keras
 from {{ cookiecutter.package_name }}.config import ModelConfig, OptimizerConfig
 from {{ cookiecutter.package_name }}.models import build_model
@@ -20,6 +21,7 @@ import tensorflow as tf
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHAPE = (4, 4)
+THREE_EPOCHS = ["--epochs", "3", "--model.hidden", "8", "--log-every", "10"]
 
 
 def small_model(**settings):
@@ -96,6 +98,51 @@ def log_of(run):
     """The lines of metrics.jsonl without their times."""
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return [{name: value for name, value in line.items() if name != "time"} for line in lines]
+
+
+def steps_in(folder):
+    """The steps of the checkpoints in a folder."""
+    return sorted(int(file.stem.partition("-")[2]) for file in folder.glob("ckpt-*.index"))
+
+
+def points_of(folder):
+    """The steps of the curves in TensorBoard's files."""
+    events = [
+        tf.compat.v1.Event.FromString(record)
+        for file in sorted(folder.glob("events*"))
+        if not file.name.endswith("_temp")  # the next start removes it
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+    ]
+    return sorted(event.step for event in events if event.HasField("summary"))
+
+
+def place_of(checkpoint, path):
+    """Where the data file of a checkpoint holds a variable."""
+    (entry,) = [entry for entry in read_card(checkpoint).structure.variables if entry.path == path]
+    value = tf.train.load_checkpoint(str(checkpoint)).get_tensor(entry.key)
+    return data_of(checkpoint).read_bytes().index(value.tobytes())
+
+
+def data_of(checkpoint):
+    """The data file of a checkpoint."""
+    return checkpoint.parent / f"{checkpoint.name}.data-00000-of-00001"
+
+
+def flip(file, position=None):
+    """Flips the bits of one byte of a file, any one by default."""
+    contents = bytearray(file.read_bytes())
+    position = random.randrange(len(contents)) if position is None else position
+    print(f"flipped byte {position} of {file.name}")
+    contents[position] ^= 0xFF
+    file.write_bytes(contents)
+
+
+def run_main(main, *arguments):
+    """Runs a command in this process; gives its exit code."""
+    try:
+        session.run(lambda: main([*map(str, arguments)]))
+    except SystemExit as ended:
+        return ended.code
 
 
 def start(*arguments, script="train.py", path=PROJECT, cwd=None, under=(), preexec_fn=None):

@@ -8,7 +8,7 @@ from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 
 import pytest
 
-from .helpers import finish, log_of, run, start
+from .helpers import PROJECT, finish, log_of, run, start
 
 
 @pytest.fixture(scope="module")
@@ -61,64 +61,18 @@ def test_an_epoch_ends_with_validation(trained):
     assert list(lines[0]) == ["step", "epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
 
 
-def test_list(trained, capsys):
-    assert run(checkpoints.main, "list", "--root", trained) == 0
-    assert "newest" in capsys.readouterr().out
-    assert run(checkpoints.main, "list", "--root", trained, "--json") == 0
-    first, last = json.loads(capsys.readouterr().out)
-    assert (first["step"], first["epoch"], last["step"], last["epoch"]) == (44, 1, 88, 2)
-    assert "newest" in last["marks"]
-    assert "best" in first["marks"] + last["marks"]
-    assert last["metrics"].keys() == {"loss", "accuracy", "val_loss", "val_accuracy"}
-
-
-def test_show(trained, capsys):
-    assert run(checkpoints.main, "show", "44", "--root", trained) == 0
-    printed = capsys.readouterr().out
-    assert "hidden_1/kernel" in printed
-    assert "(64, 8)" in printed
-    assert run(checkpoints.main, "show", "--root", trained, "--json") == 0
-    card = json.loads(capsys.readouterr().out)
-    assert card["step"] == 88
-    assert card["settings"]["model"]["hidden"] == [8]
-
-
-def test_verify_and_a_damaged_one(trained, capsys):
-    assert run(checkpoints.main, "verify", "--all", "--root", trained) == 0
-    assert capsys.readouterr().out.count("every byte agrees with its checksum") == 2
-    data = trained / "runs/default/checkpoints/ckpt-44.data-00000-of-00001"
-    good = data.read_bytes()
-    data.write_bytes(good[:-100] + bytes([good[-100] ^ 1]) + good[-99:])
-    try:
-        assert run(checkpoints.main, "verify", "44", "--root", trained) == 4
-        assert "ckpt-44 is damaged" in capsys.readouterr().out
-        assert run(checkpoints.main, "verify", "--root", trained) == 0
-        assert run(checkpoints.main, "verify", "--all", "--json", "--root", trained) == 4
-    finally:
-        data.write_bytes(good)
-    capsys.readouterr()
-    data.unlink()
-    try:
-        assert run(checkpoints.main, "verify", "--all", "--root", trained) == 4
-    finally:
-        data.write_bytes(good)
-
-
-def test_list_shows_damaged_ones_as_such(trained, capsys):
-    index = trained / "runs/default/checkpoints/ckpt-44.index"
-    good = index.read_bytes()
-    index.write_bytes(good[:100])
-    try:
-        assert run(checkpoints.main, "list", "--root", trained) == 0
-        assert "damaged" in capsys.readouterr().out
-    finally:
-        index.write_bytes(good)
-
-
 @pytest.mark.parametrize(
     ("command", "message"),
     [
         (["list", "--run", "nope"], "There is no run 'nope'"),
+        (["verify", "--run", "nope"], "There is no run 'nope'"),
+        (["rewind", "--run", "nope", "7"], "There is no run 'nope'"),
+        (["diff", "44", "nope@7"], "There is no run 'nope'"),
+        (["pin", "7"], "has no checkpoint of step 7"),
+        (["unpin", "7"], "has no checkpoint of step 7"),
+        (["rewind", "7"], "has no checkpoint of step 7"),
+        (["rewind", "epoch:9"], "has no checkpoint of epoch 9"),
+        (["diff", "44", "7"], "has no checkpoint of step 7"),
         (["show", "7"], "has no checkpoint of step 7. It has those of step 44, 88."),
         (["show", "epoch:9"], "has no checkpoint of epoch 9. It has those of epoch 1, 2."),
         (["show", "newest"], "'newest' is not a checkpoint"),
@@ -128,11 +82,30 @@ def test_list_shows_damaged_ones_as_such(trained, capsys):
 def test_a_checkpoint_that_is_not_there(trained, command, message, capsys):
     assert run(checkpoints.main, *command, "--root", trained) == 2
     assert message in capsys.readouterr().err
+    assert [folder.name for folder in (trained / "runs").iterdir()] == ["default"]
 
 
-def test_commands_need_no_model(trained):
-    module = "{{ cookiecutter.package_name }}.checkpoints"
-    code, output, errors = finish(start("list", "--root", trained, script=f"-m{module}"))
+@pytest.mark.parametrize("command", ["show", "rewind", "pin", "unpin", "diff", "verify"])
+def test_a_name_with_two_meanings_is_refused(trained, command, capsys):
+    (trained / "runs/44").mkdir()
+    try:
+        assert run(checkpoints.main, command, "44", "--root", trained) == 2
+        if command != "diff":
+            assert "'44' is ambiguous" in capsys.readouterr().err
+            return
+        assert run(checkpoints.main, "diff", "88", "44", "--root", trained) == 2
+        assert "'44' is ambiguous" in capsys.readouterr().err
+    finally:
+        (trained / "runs/44").rmdir()
+
+
+def test_commands_need_no_model(trained, tmp_path):
+    package = "{{ cookiecutter.package_name }}"
+    shutil.copytree(PROJECT / package, tmp_path / package)
+    (tmp_path / package / "models/__init__.py").write_text("a model that is being written")
+    command = ["list", "--root", trained]
+    process = start(*command, script=f"-m{package}.checkpoints", path=tmp_path, cwd=tmp_path)
+    code, output, errors = finish(process)
     assert code == 0, errors
     assert "newest" in output
 

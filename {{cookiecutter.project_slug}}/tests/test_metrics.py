@@ -6,9 +6,8 @@ from {{ cookiecutter.package_name }}.metrics import MetricsLog
 from {{ cookiecutter.package_name }}.paths import Paths
 
 import pytest
-import tensorflow as tf
 
-from .helpers import log_of
+from .helpers import log_of, points_of
 
 
 def write(paths, step, *steps):
@@ -18,13 +17,7 @@ def write(paths, step, *steps):
 
 
 def points(paths):
-    """The steps of the curve in TensorBoard's files."""
-    events = [
-        tf.compat.v1.Event.FromString(record)
-        for file in sorted(paths.tensorboard.glob("events*"))
-        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
-    ]
-    return sorted(event.step for event in events if event.HasField("summary"))
+    return points_of(paths.tensorboard)
 
 
 @pytest.fixture

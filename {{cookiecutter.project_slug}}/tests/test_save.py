@@ -21,13 +21,10 @@ from .helpers import (
     manager_of,
     saved_values,
     small_state,
+    steps_in,
     train_a_little,
     values_of,
 )
-
-
-def steps_in(directory):
-    return sorted(int(file.stem.split("-")[1]) for file in directory.glob("ckpt-*.index"))
 
 
 def save_steps(manager, state, *steps):

@@ -71,10 +71,11 @@ def rewind(paths: Paths, target: epath.Path) -> Rewound | None:
 def tidy(paths: Paths) -> None:
     """Removes what killed saves and rewinds left."""
     Directory(paths.checkpoints).tidy()
-    for run in [paths, *map(paths.superseded_at, names_in(paths.superseded))]:
-        for folder in (run.checkpoints, run.best):
-            if folder.exists():
-                files.sweep(folder)
+    folders = [paths.best]
+    for aside in map(paths.superseded_at, names_in(paths.superseded)):
+        folders += [aside.folder, aside.checkpoints, aside.best]
+    for folder in folders:
+        files.sweep(folder)
 
 
 def names_in(folder: epath.Path) -> list[str]:

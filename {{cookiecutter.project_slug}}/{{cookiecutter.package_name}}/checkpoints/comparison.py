@@ -10,12 +10,11 @@ from etils import epath
 from ..config_file import OF_THE_CALL, config_from, flat
 from .card import Card
 from .difference import Difference, Places, canonical, compare
-from .reader import read_card
 from .restore import Restorer
 from .structure import Structure
 from .tensors import Tensors
 from .value_difference import ValueDifference, value_difference
-from .verification import condition_of
+from .verification import require_good
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,7 @@ def compare_checkpoints(first: epath.Path, second: epath.Path, places: Places) -
     Raises:
         DamagedCheckpoint, ForeignCheckpoint: one cannot be compared.
     """
-    for checkpoint in (first, second):
-        if damage := condition_of(checkpoint).damage:
-            raise damage
-    one, other = read_card(first), read_card(second)
+    one, other = require_good(first), require_good(second)
     structure = compare(one.structure, other.structure, places)
     if not structure and described(one.structure) != described(other.structure):
         text = f"described in another way by {writer(one)} and {writer(other)}"
@@ -88,7 +84,7 @@ def compare_with_model(checkpoint: epath.Path, places: Places) -> Comparison:
     # Here, so that the other commands work while a model's file is being written.
     from ..rebuild import rebuild  # noqa: PLC0415
 
-    card = read_card(checkpoint)
+    card = require_good(checkpoint)
     state = rebuild(card)
     model = Restorer(tf.train.Checkpoint(**state.parts), {}).structure
     settings = asdict(config_from(card.settings))

@@ -40,9 +40,8 @@ def statistics_of(values: np.ndarray) -> Statistics | None:
     if not is_numeric(values):
         return None
     numbers = values.astype(np.float64).reshape(-1)
-    size = len(numbers)
-    nan, inf = np.count_nonzero(np.isnan(numbers)), np.count_nonzero(np.isinf(numbers))
-    zeros = (size - np.count_nonzero(numbers)) / size if size else None
+    nan, inf = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
+    zeros = float(np.mean(numbers == 0)) if len(numbers) else None
     finite = numbers[np.isfinite(numbers)] if nan or inf else numbers
     if not len(finite):
         return Statistics(None, None, None, None, zeros, nan, inf)

@@ -55,6 +55,21 @@ def condition_of(checkpoint: epath.Path, *, quick: bool = False) -> Condition:
     return Condition("no card" if card is None else "good", None, card)
 
 
+def require_good(checkpoint: epath.Path) -> Card:
+    """Reads every byte of a checkpoint, and gives its card.
+
+    Raises:
+        DamagedCheckpoint: it is not there, or its files are damaged.
+        ForeignCheckpoint: something else wrote it.
+    """
+    condition = condition_of(checkpoint)
+    if condition.damage:
+        raise condition.damage
+    if condition.card is None:
+        raise ForeignCheckpoint(checkpoint)
+    return condition.card
+
+
 def card_of(checkpoint: epath.Path) -> Card | None:
     """Reads the card; None where something else wrote the checkpoint.
 

@@ -6,9 +6,8 @@ from ...paths import Paths
 from ...rewinding import Rewound, rewind
 from ...session import RunLock
 from ..card import Card
-from ..errors import ForeignCheckpoint
 from ..locate import find, resolve
-from ..verification import condition_of
+from ..verification import require_good
 from .options import Options
 from .output import print_json
 
@@ -28,24 +27,20 @@ def rewind_run(common: Options, at: tyro.conf.Positional[str]) -> int:
     find(paths, at)  # before the lock, which would make the folder of a run that is not there
     with RunLock(paths):
         target = find(paths, at)
-        condition = condition_of(target)
-        if condition.damage:
-            raise condition.damage
-        if condition.card is None:
-            raise ForeignCheckpoint(target)
+        card = require_good(target)
         rewound = rewind(paths, target)
     if common.json:
         print_json(
             {
                 "path": str(paths.checkpoints / target.name),
-                "step": condition.card.step,
+                "step": card.step,
                 "changed": rewound is not None,
                 "superseded": str(rewound.folder) if rewound and rewound.folder else None,
                 "steps": rewound.steps if rewound else [],
             }
         )
     else:
-        print(message(paths, condition.card, rewound))
+        print(message(paths, card, rewound))
     return 0
 
 
