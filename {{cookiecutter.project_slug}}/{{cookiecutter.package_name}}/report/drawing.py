@@ -77,7 +77,7 @@ def connect(axes: Axes, runs: Sequence[Run], run: Run, metric: str, colour: str)
         if value is not None and len(curve.steps):
             start, end = (step, value), (curve.steps[0], curve.values[0])
             axes.plot(*zip(start, end, strict=True), color=colour, **CONNECTION)
-            if metric.startswith("val_"):
+            if metric.startswith("val_") and run.origin is not None:
                 _, mark = MARKS[run.origin["event"]]
                 axes.plot(*start, color=colour, **mark)
 
