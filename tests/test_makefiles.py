@@ -60,6 +60,20 @@ def test_arguments_are_passed_on(bake: Callable[..., Path]):
     assert printed.splitlines()[-1] == ".venv/bin/python train.py --run wide --epochs 50"
 
 
+def test_the_sweep_trains_a_trunk_and_three_forks_and_draws_them(bake: Callable[..., Path]):
+    printed = commands(bake(package_name="my_experiment"), "sweep").splitlines()[-5:]
+
+    trunk, *forks, report = [line.removeprefix(".venv/bin/python ") for line in printed]
+    rates = ["0.003", "0.001", "0.0003"]
+    assert trunk == "train.py --run trunk --epochs 5"
+    assert forks == [
+        f"train.py --run rate-{rate} --fork-from trunk --epochs 20 --optimizer.learning-rate {rate}"
+        for rate in rates
+    ]
+    names = " ".join(f"rate-{rate}" for rate in rates)
+    assert report == f"-m my_experiment.report --run trunk {names}"
+
+
 def test_the_environment_follows_pyproject(bake: Callable[..., Path]):
     project = bake()
     installed = project / ".venv" / "installed"

@@ -38,14 +38,14 @@ SMALL = ["--model.hidden", 8, "--model.dropout", 0.5]
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
-    assert run(train.main, "--root", root, "--run", "a", *SMALL, "--epochs", 2) == 0
-    assert run(evaluate.main, "--root", root, "--run", "a", "--average", 2, "--save-as", "b") == 0
+    assert run(train.main, "--root", root, "--run", "a", *SMALL, "--epochs", 3) == 0
+    assert run(evaluate.main, "--root", root, "--run", "a", "--average", 3, "--save-as", "b") == 0
     return root
 
 
 @pytest.fixture
 def trained(root, trained_once):
-    """A run `a` with checkpoints at the steps 44 and 88, and their average `b`."""
+    """A run `a` with checkpoints at the steps 44, 88 and 132, and their average `b`."""
     shutil.copytree(trained_once, root, dirs_exist_ok=True)
     return root
 
@@ -65,16 +65,16 @@ def one_batch():
 
 def test_weights_are_the_mean_and_all_else_is_the_newest_members(trained):
     folder = trained / "runs/a/checkpoints"
-    readers = [tf.train.load_checkpoint(str(folder / name)) for name in ("ckpt-44", "ckpt-88")]
-    newest = saved_values(folder / "ckpt-88")
-    card = read_card(trained / "runs/b/checkpoints/ckpt-88")
-    saved = saved_values(trained / "runs/b/checkpoints/ckpt-88")
+    readers = [tf.train.load_checkpoint(str(folder / f"ckpt-{step}")) for step in (44, 88, 132)]
+    newest = saved_values(folder / "ckpt-132")
+    card = read_card(trained / "runs/b/checkpoints/ckpt-132")
+    saved = saved_values(trained / "runs/b/checkpoints/ckpt-132")
     weights = 0
     for entry in card.structure.variables:
         if entry.role == "model" and entry.dtype == "float32":
             weights += 1
             members = [reader.get_tensor(entry.key).astype(np.float64) for reader in readers]
-            mean = (np.sum(members, axis=0) / 2).astype(np.float32)
+            mean = (np.sum(members, axis=0) / 3).astype(np.float32)
             assert saved[entry.key] == mean.tobytes() != newest[entry.key]
         else:
             assert saved[entry.key] == newest[entry.key]
@@ -82,18 +82,18 @@ def test_weights_are_the_mean_and_all_else_is_the_newest_members(trained):
 
 
 def test_the_average_stands_beside_its_members(trained, capsys):
-    assert run(evaluate.main, "--root", trained, "--run", "a", "--average", 2, "--json") == 0
+    assert run(evaluate.main, "--root", trained, "--run", "a", "--average", 3, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    lines = log_of(trained / "runs/a")
-    assert [member["checkpoint"] for member in found["members"]] == ["a@44", "a@88"]
+    lines = [line for line in log_of(trained / "runs/a") if "val_loss" in line]
+    assert [member["checkpoint"] for member in found["members"]] == ["a@44", "a@88", "a@132"]
     for member, line in zip(found["members"], lines, strict=True):
         assert member["val_accuracy"] == line["val_accuracy"]
         assert member["val_loss"] == pytest.approx(line["val_loss"], abs=1e-12)
-    assert json.loads((trained / "runs/a/evaluations/average-a@44-a@88/metrics.json").read_text())
+    assert (trained / "runs/a/evaluations/average-a@44-a@88-a@132/metrics.json").exists()
 
-    assert run(evaluate.main, "--root", trained, "--average", "a@44", "a") == 0
+    assert run(evaluate.main, "--root", trained, "--average", "a@44", "a@88", "a") == 0
     printed = capsys.readouterr().out
-    for text in ("a@44", "a@88", "average of 2", f"{found['average']['val_loss']:.4f}"):
+    for text in ("a@44", "a@132", "average of 3", f"{found['average']['val_loss']:.4f}"):
         assert text in printed
 
     assert run(evaluate.main, "--root", trained, "--run", "b", "--json") == 0
@@ -102,23 +102,24 @@ def test_the_average_stands_beside_its_members(trained, capsys):
 
 
 def test_a_kept_average_is_listed_forked_and_resumed_as_any_run(trained, capsys):
-    card = read_card(trained / "runs/b/checkpoints/ckpt-88")
-    assert str(card.origin) == "average of a@44, a@88"
-    assert (card.step, card.epoch, card.settings["run"]) == (88, 2, "b")
+    card = read_card(trained / "runs/b/checkpoints/ckpt-132")
+    assert str(card.origin) == "average of a@44, a@88, a@132"
+    assert (card.step, card.epoch, card.settings["run"]) == (132, 3, "b")
     assert card.metrics.keys() == {"val_loss", "val_accuracy"}
     (begun,) = map(json.loads, (trained / "runs/b/history.jsonl").read_text().splitlines())
-    assert (begun["event"], begun["step"], begun["sources"]) == ("average", 88, ["a@44", "a@88"])
+    assert (begun["event"], begun["step"]) == ("average", 132)
+    assert begun["sources"] == ["a@44", "a@88", "a@132"]
     assert json.loads((trained / "runs/b/config.json").read_text())["model"]["hidden"] == [8]
-    assert (trained / "runs/b/checkpoints/best/ckpt-88.index").exists()
+    assert (trained / "runs/b/checkpoints/best/ckpt-132.index").exists()
 
     assert run(checkpoints.main, "list", "--root", trained, "--run", "b") == 0
-    assert "average of a@44, a@88" in capsys.readouterr().out
-    assert run(train.main, "--root", trained, "--run", "b", *SMALL, "--epochs", 3) == 0
-    assert "Restored step 88 (epoch 2)" in capsys.readouterr().out
-    assert [line["step"] for line in log_of(trained / "runs/b")] == [100, 132]
-    fork = ["--run", "c", "--fork-from", "b@88", *SMALL, "--epochs", 3]
+    assert "average of a@44, a@88, a@132" in capsys.readouterr().out
+    assert run(train.main, "--root", trained, "--run", "b", *SMALL, "--epochs", 4) == 0
+    assert "Restored step 132 (epoch 3)" in capsys.readouterr().out
+    assert [line["step"] for line in log_of(trained / "runs/b")] == [176]
+    fork = ["--run", "c", "--fork-from", "b@132", *SMALL, "--epochs", 4]
     assert run(train.main, "--root", trained, *fork) == 0
-    last = "checkpoints/ckpt-132"
+    last = "checkpoints/ckpt-176"
     assert saved_values(trained / "runs/c" / last) == saved_values(trained / "runs/b" / last)
 
 
@@ -137,24 +138,24 @@ def test_members_of_another_structure_are_refused(trained, capsys):
     assert run(evaluate.main, "--root", trained, "--average", "c", "a", "--save-as", "d") == 3
     errors = capsys.readouterr().err
     assert "shape (64, 12) in the checkpoint, (64, 8) in the model" in errors
-    assert "The model is that of a@88" in errors
+    assert "The model is that of a@132" in errors
     assert "--ensemble" in errors
     assert not (trained / "runs/d").exists()
 
 
 def test_members_may_have_other_seeds_and_batches(trained):
-    other = ["--run", "c", "--fork-from", "a", *SMALL, "--epochs", 3]
+    other = ["--run", "c", "--fork-from", "a", *SMALL, "--epochs", 4]
     other += ["--seed", 5, "--data.batch-size", 16, "--data.shift", 1]
     assert run(train.main, "--root", trained, *other) == 0
     assert run(evaluate.main, "--root", trained, "--average", "a", "c", "--save-as", "d") == 0
-    assert read_card(trained / "runs/d/checkpoints/ckpt-267").settings["seed"] == 5
+    assert read_card(trained / "runs/d/checkpoints/ckpt-356").settings["seed"] == 5
 
 
 def test_a_damaged_member_ends_with_code_4(trained, capsys):
     data = trained / "runs/a/checkpoints/ckpt-44.data-00000-of-00001"
     good = data.read_bytes()
     data.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
-    keep = ["--run", "a", "--average", 2, "--save-as", "c"]
+    keep = ["--run", "a", "--average", 3, "--save-as", "c"]
     assert run(evaluate.main, "--root", trained, *keep) == 4
     assert "ckpt-44 is damaged" in capsys.readouterr().err
     assert not (trained / "runs/c").exists()
@@ -220,13 +221,13 @@ def test_layers_that_training_does_not_move_keep_their_statistics():
 @pytest.mark.parametrize(
     ("references", "message"),
     [
-        (["3"], "3 is not possible: it takes at least 2 checkpoints, and run 'a' has 2"),
+        (["4"], "4 is not possible: it takes at least 2 checkpoints, and run 'a' has 3"),
         (["1"], "1 is not possible"),
         (["0"], "0 is not possible"),
         (["-1"], "-1 is not possible"),
         ([], "needs how many of the newest checkpoints to take"),
         (["a@44"], "needs how many of the newest checkpoints to take"),
-        (["88", "best"], "more than once"),
+        (["88", "a@88"], "has a@88 more than once"),
         (["a@44", "nope@44"], "There is no run 'nope'"),
         (["a@44", "a@45"], "has no checkpoint of step 45"),
     ],

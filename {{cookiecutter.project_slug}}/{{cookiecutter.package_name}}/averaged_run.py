@@ -33,7 +33,7 @@ def save_average(
     state: TrainState,
     data: Data,
     metrics: Mapping[str, float],
-) -> str:
+) -> None:
     """Saves an average as the only checkpoint of a new run, with the newest member's settings.
 
     Args:
@@ -42,9 +42,6 @@ def save_average(
         state: the average.
         data: what the members were trained on.
         metrics: of the average.
-
-    Returns:
-        The path of the checkpoint.
 
     Raises:
         ConfigurationError: the run has checkpoints already.
@@ -68,6 +65,5 @@ def save_average(
             origin=Origin("average", tuple(names)),
         )
         record_config(config, paths.config)
-        path = manager.save(metrics=metrics)
+        manager.save(metrics=metrics)
         history.record(paths, "average", newest.card.step, sources=names)
-    return path

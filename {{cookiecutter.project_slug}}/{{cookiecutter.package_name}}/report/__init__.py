@@ -1,0 +1,1 @@
+"""The learning curves of runs, as a picture and as a table."""
