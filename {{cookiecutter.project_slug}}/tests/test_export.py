@@ -36,7 +36,7 @@ def run(*arguments, main=checkpoints.main):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The runs `adam` and `sgd`, with checkpoints at the steps 20 and 40 and a log of 44."""
+    """The runs `adam` and `sgd`, with checkpoints at the steps 20, 40 and 44."""
     root = tmp_path_factory.mktemp("some runs")
     for name, settings in (("adam", []), ("sgd", SGD)):
         arguments = ["--root", str(root), "--run", name, *MLP, *settings, "--epochs", "1"]
@@ -70,9 +70,8 @@ def test_each_form_holds_the_model(runs, capsys):
     wanted = model(x).numpy()
     again = keras.models.load_model(folder / "model.keras", compile=False)
     np.testing.assert_allclose(again(x), wanted, rtol=1e-5)
-    np.testing.assert_allclose(
-        tf.saved_model.load(str(folder / "saved_model")).serve(x), wanted, rtol=1e-5
-    )
+    served = tf.saved_model.load(str(folder / "saved_model"))
+    np.testing.assert_allclose(served.serve(x), wanted, rtol=1e-5)
     with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
         names = ["hidden_1/kernel", "hidden_1/bias", "logits/kernel", "logits/bias"]
         assert list(arrays) == names
@@ -122,8 +121,9 @@ class Doubled(keras.layers.Layer):
 
 def test_a_model_that_cannot_be_loaded_again_is_not_left(root, monkeypatch, capsys):
     def build(config, shape, classes):
-        inner = mlp.build(config, shape, classes)
-        return keras.Model(inner.inputs, Doubled(name="doubled")(inner.outputs[0]))
+        inputs = keras.Input(shape)
+        logits = mlp.build(config, shape, classes)(inputs)
+        return keras.Model(inputs, Doubled(name="doubled")(logits))
 
     monkeypatch.setitem(MODELS, "odd", build)
     assert run("--model.name", "odd", "--root", root, "--epochs", 1, main=train.main) == 0
@@ -134,11 +134,11 @@ def test_a_model_that_cannot_be_loaded_again_is_not_left(root, monkeypatch, caps
 
 
 def test_what_a_killed_export_left_is_swept(runs):
-    left = runs / "runs/adam/exports/ckpt-40_temp"
+    left = runs / "runs/adam/exports/ckpt-44_temp"
     left.mkdir(parents=True)
     (left / "weights.npz").write_bytes(b"half")
     assert run("export", "--run", "adam", "--root", runs) == 0
-    assert [path.name for path in left.parent.iterdir()] == ["ckpt-40"]
+    assert [path.name for path in left.parent.iterdir()] == ["ckpt-44"]
 
 
 def test_a_checkpoint_of_the_other_keras_is_to_be_imported_first(runs, capsys):
@@ -165,7 +165,7 @@ def test_a_session_of_version_1_goes_on_from_an_export(runs, name):
     optimizer = v1_network.adam if name == "adam" else v1_network.momentum
     with v1_network.session(optimizer) as (running, train_on):
         v1_network.restore(running, runs / f"runs/{name}/exports/ckpt-20-saver/model.ckpt-20")
-        assert running.run("global_step:0") == 20
+        assert running.run(v1_network.v1.train.get_global_step()) == 20
         losses = [train_on(batch) for batch in examples]
     log = [line["loss"] for line in log_of(runs / "runs" / name)]
     assert losses == pytest.approx(log[20:30], abs=1e-4)

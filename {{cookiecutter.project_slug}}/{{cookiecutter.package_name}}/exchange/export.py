@@ -80,16 +80,18 @@ def loaded(
     folder: epath.Path,
     shape: tuple[int, ...],
 ) -> Predict:
-    """Loads an exported model again.
+    """Loads an exported model again, and sees that it predicts something.
 
     Raises:
         ExportFailed: that is not possible.
     """
     try:
-        return load(folder / name, shape)
+        predict = load(folder / name, shape)
+        predict(tf.zeros((1, *shape)))
     except Exception as error:  # whatever a layer of the user's own may raise
         message = f"{name} cannot be loaded again: {error}. Nothing was exported."
         raise ExportFailed(message) from error
+    return predict
 
 
 def load_saved_model(folder: epath.Path, _: tuple[int, ...]) -> Predict:
