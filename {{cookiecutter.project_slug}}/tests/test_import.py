@@ -106,7 +106,8 @@ def test_the_command_that_train_names_imports_a_run_of_the_other_keras(root, cap
     settings = ["--root", root, "--model.hidden", 8, "--model.dropout", 0, "--epochs", 2]
     assert run("--run", "old", *settings, main=train.main) == 3
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("Take it over")]
-    command = shlex.split(line.partition("{{ cookiecutter.package_name }}.checkpoints ")[2])
+    python, _, module, *command = shlex.split(line.partition(": ")[2])
+    assert (python, module) == ("python", checkpoints.__package__)
     assert run(*[word.replace("NAME", "new") for word in command], "--root", root) == 0
     hint = capsys.readouterr().out.rpartition("python train.py ")[2]
     assert files_in(folder).items() >= before.items()
