@@ -13,6 +13,7 @@ OPTIONAL = {
     "github": {".github/dependabot.yml", ".github/workflows/ci.yml"},
     "docker": {".devcontainer.json", ".dockerignore", "Dockerfile", "docs/kubernetes.yaml"},
 }
+FIXTURES = ("tests/fixtures/tf215/", "tests/fixtures/tf221/")
 MINIMUM = {
     ".editorconfig",
     ".gitattributes",
@@ -51,11 +52,11 @@ def expected_files(answers: dict[str, str]) -> set[str]:
 
 
 def texts_of(project: Path) -> dict[str, str]:
-    """The texts of all files but the data, by path."""
+    """The texts of all files but the data and the fixtures, by path."""
     return {
         name: (project / name).read_bytes().decode()
         for name in files_below(project)
-        if not name.endswith(".npz")
+        if not name.endswith(".npz") and not name.startswith(FIXTURES)
     }
 
 
@@ -74,6 +75,17 @@ def test_nothing_of_the_template_is_left(baked: Path):
         assert "\r" not in text, name
         assert not text or text.endswith("\n"), name
         assert not text.endswith("\n\n"), name
+
+
+def test_the_fixtures_are_copied_byte_for_byte(bake: Callable[..., Path]):
+    project = bake()
+
+    names = [name for name in files_below(project) if name.startswith(FIXTURES)]
+    assert len(names) > 20
+    for name in names:
+        template = TEMPLATE / "{{cookiecutter.project_slug}}" / name
+        assert (project / name).read_bytes() == template.read_bytes(), name
+    assert sum((project / name).stat().st_size for name in names) < 300_000
 
 
 def test_every_file_can_be_read(baked: Path):

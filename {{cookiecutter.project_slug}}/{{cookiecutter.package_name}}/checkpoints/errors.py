@@ -1,5 +1,6 @@
 """What can be wrong with checkpoints."""
 
+import shlex
 from collections.abc import Sequence
 
 from etils import epath
@@ -28,7 +29,8 @@ class CheckpointMismatch(UserError):
 
     def _way_out(self) -> str:
         if any(difference.path == "keras" for difference in self.differences):
-            return f"Take it over with: python -m {__package__} import {self.checkpoint} --run NAME"
+            path = shlex.quote(str(self.checkpoint))
+            return f"Take it over with: python -m {__package__} import {path} --run NAME"
         run, step = self.checkpoint.parent.parent.name, self.checkpoint.name.rpartition("-")[2]
         return (
             "Start another run with --run NAME, or take over what fits with "

@@ -47,9 +47,10 @@ def export_model(state: TrainState, shape: tuple[int, ...], folder: epath.Path) 
     silently(model.export, str(folder / SAVED_MODEL))
     silently(model.save, str(folder / KERAS_FILE))
     np.savez(folder / ARRAYS, **plain_arrays(state))
+    live = graph_of(model, shape)
     return max(
-        difference(model, shape, SAVED_MODEL, lambda: load_saved_model(folder / SAVED_MODEL)),
-        difference(model, shape, KERAS_FILE, lambda: load_keras_file(folder / KERAS_FILE)),
+        difference(name, live, loaded(name, load, folder, shape), shape, tolerance(model))
+        for name, load in ((SAVED_MODEL, load_saved_model), (KERAS_FILE, load_keras_file))
     )
 
 
@@ -73,42 +74,72 @@ def plain_arrays(state: TrainState) -> dict[str, np.ndarray]:
     return arrays
 
 
-def load_saved_model(folder: epath.Path) -> Predict:
-    """Loads a SavedModel as a program without Keras does."""
-    loaded = tf.saved_model.load(str(folder))
-    return lambda x: loaded.serve(x)  # which keeps its variables alive
-
-
-def load_keras_file(file: epath.Path) -> Predict:
-    """Loads a `.keras` file that was just written here."""
-    loaded = keras.models.load_model(str(file), compile=False)
-    return tf.function(lambda x: loaded(x, training=False))
-
-
-def difference(
-    model: keras.Model, shape: tuple[int, ...], name: str, load: Callable[[], Predict]
-) -> float:
-    """The largest difference between the predictions of a live and a loaded model.
+def loaded(
+    name: str,
+    load: Callable[[epath.Path, tuple[int, ...]], Predict],
+    folder: epath.Path,
+    shape: tuple[int, ...],
+) -> Predict:
+    """Loads an exported model again, and sees that it predicts something.
 
     Raises:
-        ExportFailed: it is larger than rounding explains, or the model cannot be loaded.
+        ExportFailed: that is not possible.
     """
     try:
-        predict = load()
+        predict = load(folder / name, shape)
+        predict(tf.zeros((1, *shape)))
     except Exception as error:  # whatever a layer of the user's own may raise
         message = f"{name} cannot be loaded again: {error}. Nothing was exported."
         raise ExportFailed(message) from error
-    live = tf.function(lambda x: model(x, training=False))
+    return predict
+
+
+def load_saved_model(folder: epath.Path, _: tuple[int, ...]) -> Predict:
+    """Loads a SavedModel as a program without Keras does."""
+    model = tf.saved_model.load(str(folder))
+
+    def predict(examples: tf.Tensor) -> tf.Tensor:
+        return model.serve(examples)  # its variables live as long as `model`
+
+    return predict
+
+
+def load_keras_file(file: epath.Path, shape: tuple[int, ...]) -> Predict:
+    """Loads a `.keras` file that was just written here."""
+    return graph_of(keras.models.load_model(str(file), compile=False), shape)
+
+
+def graph_of(model: keras.Model, shape: tuple[int, ...]) -> Predict:
+    """The predictions of a model for any number of examples, in one graph."""
+    signature = [tf.TensorSpec((None, *shape), tf.float32)]
+    return tf.function(lambda x: model(x, training=False), input_signature=signature)
+
+
+def difference(
+    name: str, live: Predict, exported: Predict, shape: tuple[int, ...], allowed: float
+) -> float:
+    """The largest difference between two models' predictions, for batches of several sizes.
+
+    Args:
+        name: of the exported model.
+        live: the model.
+        exported: the same, loaded again.
+        shape: of one example.
+        allowed: how large it may be, relative to the largest prediction.
+
+    Raises:
+        ExportFailed: it is larger.
+    """
     largest = 0.0
     for size in BATCH_SIZES:
         examples = tf.random.stateless_normal((size, *shape), seed=(size, 0))
-        wanted, found = (tf.cast(f(examples), tf.float64) for f in (live, predict))
+        wanted, found = (tf.cast(predict(examples), tf.float64) for predict in (live, exported))
         apart = float(tf.reduce_max(tf.abs(wanted - found)))
-        allowed = tolerance(model) * max(1.0, float(tf.reduce_max(tf.abs(wanted))))
-        if not apart <= allowed:  # nor is it where one is NaN
+        limit = allowed * float(tf.reduce_max(tf.abs(wanted)))
+        if not apart <= limit:  # nor is it where one is NaN
             raise ExportFailed(
-                f"{name} does not predict what the model does: they are {apart:.3g} apart, where "
-                f"rounding explains {allowed:.3g}. Nothing was exported."
+                f"{name} does not predict what the model does: they are {apart:.3g} apart, and "
+                f"rounding explains {limit:.3g}. Nothing was exported."
             )
         largest = max(largest, apart)
     return largest

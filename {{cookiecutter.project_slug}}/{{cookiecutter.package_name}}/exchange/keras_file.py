@@ -98,9 +98,7 @@ def weight_names(model: keras.Model) -> dict[str, str]:
     }
 
 
-def layer_groups(
-    model: keras.Model, inside: str = ""
-) -> Iterator[tuple[str, keras.layers.Layer]]:
+def layer_groups(model: keras.Model, inside: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
     """The layers of a model with their groups in a file: the second Dense is layers/dense_1."""
     counts: Counter[str] = Counter()
     for layer in sublayers(model):

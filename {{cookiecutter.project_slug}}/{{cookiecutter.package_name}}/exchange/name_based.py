@@ -39,9 +39,7 @@ class NameBased(Foreign):
             types = reader.get_variable_to_dtype_map()
         except UNREADABLE as error:
             raise damaged(path, error) from error
-        self.specs = {
-            name: Spec(tuple(shapes[name]), types[name].name) for name in sorted(shapes)
-        }
+        self.specs = {name: Spec(tuple(shapes[name]), types[name].name) for name in sorted(shapes)}
 
     def propose(self, state: TrainState) -> Proposal:  # noqa: ARG002
         """Every variable becomes the one of its own name."""

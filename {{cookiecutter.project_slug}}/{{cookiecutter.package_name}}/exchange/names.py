@@ -70,9 +70,7 @@ def layer_weights(model: keras.Model) -> list[dict[str, str]]:
     return [weights for weights in layers.values() if weights]
 
 
-def match_in_order(
-    found: Iterable[Mapping[str, str]], model: keras.Model
-) -> dict[str, str]:
+def match_in_order(found: Iterable[Mapping[str, str]], model: keras.Model) -> dict[str, str]:
     """Matches the layers of a file with those of a model in their order, weights by short name.
 
     Args:

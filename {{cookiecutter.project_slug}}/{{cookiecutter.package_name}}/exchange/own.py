@@ -28,9 +28,7 @@ class Own(Foreign):
         self.card = read_card(path)
         self._structure = self.card.structure
         self._entries = {entry.path: entry for entry in self._structure.variables}
-        self.specs = {
-            path: Spec(entry.shape, entry.dtype) for path, entry in self._entries.items()
-        }
+        self.specs = {path: Spec(entry.shape, entry.dtype) for path, entry in self._entries.items()}
 
     def propose(self, state: TrainState) -> Proposal:
         """The same paths; slots by their meaning. The layers must be the same."""
@@ -40,9 +38,7 @@ class Own(Foreign):
             slot = slot_of(path) if entry.role == "optimizer" else None
             if slot is not None:
                 proposal.slots[path] = slot
-            elif canonical(path) not in live and (
-                is_generator_state(path) or entry.role == "run"
-            ):
+            elif canonical(path) not in live and (is_generator_state(path) or entry.role == "run"):
                 proposal.not_needed.add(path)  # the other Keras keeps it in another form
             else:
                 proposal.targets[path] = path

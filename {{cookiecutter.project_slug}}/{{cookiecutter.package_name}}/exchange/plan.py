@@ -61,6 +61,13 @@ def make_plan(
     Raises:
         ConfigurationError: two variables of the file would become one.
     """
+    follows = proposal.slots.keys() | proposal.not_needed
+    renamed = {
+        name: target
+        for name, target in renamed.items()
+        # A pattern for the variables may match what belongs to them as well.
+        if name not in follows or canonical(target) in live
+    }
     sources = sources_of(wanted_targets(proposal, renamed))
     moves: list[Move] = []
     differences = [*proposal.differences]

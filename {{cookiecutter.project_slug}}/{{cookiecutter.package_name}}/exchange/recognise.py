@@ -18,9 +18,7 @@ from .object_based import GRAPH_KEY, ObjectBased
 from .own import Own
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
-KNOWN = (
-    "TensorFlow checkpoints (give the path without .index), .weights.h5, .h5 and .keras files"
-)
+KNOWN = "TensorFlow checkpoints (give the path without .index), .weights.h5, .h5 and .keras files"
 
 
 def recognise(path: epath.Path) -> Foreign:

@@ -52,7 +52,8 @@ def export(common: Options, at: tyro.conf.Positional[str] = "latest", saver: boo
     else:
         print(f"Exported {card.place} to {folder}: {', '.join(told['files'])}.")
         if "largest_difference" in told:
-            print(f"Predictions are at most {told['largest_difference']:.2g} from the model's.")
+            apart = told["largest_difference"]
+            print(f"Loaded again, they predict what the model does: at most {apart:.2g} apart.")
     return 0
 
 

@@ -31,7 +31,7 @@ MANY = 3  # names that are still listed one by one
 
 def import_(
     common: Options,
-    path: tyro.conf.Positional[str],
+    path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH")],
     map: Annotated[  # noqa: A002
         tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="OLD=NEW")
     ] = (),
