@@ -1,6 +1,6 @@
 """The command lines: help, wrong usage, and what they print."""
 
-import json
+import shutil
 
 import evaluate
 import train
