@@ -7,11 +7,14 @@ import pytest
 from answers import COMBINATIONS, name_of
 from bake import bake as bake_project
 
+# Tools that do not quote, or guess an encoding, fail here.
+PROJECTS = "my pröjects"
+
 
 @pytest.fixture
 def bake(tmp_path: Path) -> Callable[..., Path]:
     """Generates a project in the folder of the test: bake(license="MIT")."""
-    return lambda **answers: bake_project(tmp_path / "projects", **answers)
+    return lambda **answers: bake_project(tmp_path / PROJECTS, **answers)
 
 
 @pytest.fixture(scope="session", params=COMBINATIONS, ids=name_of)

@@ -91,8 +91,13 @@ def test_the_fixtures_are_copied_byte_for_byte(bake: Callable[..., Path]):
 def test_every_file_can_be_read(baked: Path):
     texts = texts_of(baked)
 
-    readers = {"toml": tomllib.loads, "yaml": yaml.safe_load, "yml": yaml.safe_load}
-    readers |= {"json": json.loads, "py": lambda text: compile(text, "file", "exec")}
+    readers = {
+        "json": json.loads,
+        "py": lambda text: compile(text, "file", "exec"),
+        "toml": tomllib.loads,
+        "yaml": lambda text: list(yaml.safe_load_all(text)),
+        "yml": yaml.safe_load,
+    }
     read = [name for name in texts if name.rpartition(".")[2] in readers]
     for name in read:
         readers[name.rpartition(".")[2]](texts[name])

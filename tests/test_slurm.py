@@ -71,7 +71,7 @@ def job(project: Path, tmp_path: Path) -> Iterator[Job]:
 
 def lines_of(file: Path) -> list[str]:
     """The lines of a file, none where it is missing."""
-    return file.read_text().splitlines() if file.exists() else []
+    return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
 def test_a_job_whose_time_is_over_saves_and_is_queued_again(project: Path, job: Job):

@@ -1,5 +1,6 @@
 """Sessions: the lock, the signals and the exit codes, with real processes."""
 
+import io
 import os
 import signal
 
@@ -86,3 +87,11 @@ def test_errors_of_the_user_end_in_one_line(capsys, monkeypatch):
         errors = capsys.readouterr().err
         assert errors.endswith("The line.\n")
         assert ("Traceback" in errors) == traceback
+
+
+def test_a_terminal_without_a_character_does_no_harm(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    with pytest.raises(SystemExit, match="0"):
+        session.run(lambda: print("30 → 40", flush=True) or 0)
+    assert written.getvalue() == rb"30 \u2192 40" + os.linesep.encode()

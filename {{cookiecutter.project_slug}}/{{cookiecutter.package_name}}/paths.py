@@ -11,7 +11,8 @@ from etils import epath
 
 from .errors import ConfigurationError
 
-PROJECT = epath.Path(Path(__file__).resolve().parent.parent)
+PACKAGE = epath.Path(Path(__file__).resolve().parent)
+PROJECT = PACKAGE.parent
 ROOT_VARIABLE = "{{ cookiecutter.package_name|upper }}_ROOT"
 
 
@@ -20,7 +21,8 @@ class Paths:
     """Where one run keeps its files.
 
     `root` is the given folder, else the environment variable `ROOT_VARIABLE`, else the project's
-    own folder. It is made absolute, so that the working directory never matters.
+    own folder, or the working directory where a wheel was installed. It is made absolute, so that
+    the working directory never matters afterwards.
 
     Raises:
         ConfigurationError: `run` is not a plain folder name.
@@ -35,7 +37,7 @@ class Paths:
                 f"--run {self.run!r} is not a folder name: use letters, digits, '-', '_' and '.', "
                 "and start with a letter or a digit."
             )
-        root = os.fspath(self.root or os.environ.get(ROOT_VARIABLE) or PROJECT)
+        root = os.fspath(self.root or os.environ.get(ROOT_VARIABLE) or default_root())
         object.__setattr__(self, "root", epath.Path(absolute(root)))
 
     @property
@@ -160,14 +162,20 @@ def file_name(words: Sequence[str]) -> str:
     return name if len(name) <= 120 else f"{name[:100]}-{sha256(name.encode()).hexdigest()[:16]}"
 
 
+def default_root() -> epath.Path:
+    """The project's own folder, or the working directory where a wheel was installed."""
+    return PROJECT if (PROJECT / "pyproject.toml").exists() else epath.Path(Path.cwd())
+
+
 def absolute(path: str) -> str:
     """A local path that holds from any working directory; remote ones do anyway."""
     return path if "://" in path else str(Path(path).expanduser().absolute())
 
 
 def digits() -> epath.Path:
-    """The embedded data set."""
-    return PROJECT / "data" / "digits.npz"
+    """The embedded data set; a wheel has it inside the package."""
+    installed = PACKAGE / "digits.npz"
+    return installed if installed.exists() else PROJECT / "data" / "digits.npz"
 
 
 def keras_cache(name: str) -> epath.Path:

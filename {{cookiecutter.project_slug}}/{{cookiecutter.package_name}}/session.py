@@ -1,5 +1,6 @@
 """A training session: its lock, its signals, its exit codes."""
 
+import io
 import json
 import logging
 import os
@@ -133,6 +134,9 @@ def run(main: Callable[[], int]) -> None:
     package.setLevel(logging.INFO)
     package.handlers = [Printer()]
     package.propagate = False
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal has every character
+            stream.reconfigure(errors="backslashreplace")
     try:
         sys.exit(main())
     except UserError as error:
