@@ -4,7 +4,7 @@ from {{ cookiecutter.package_name }}.checkpoints import (
     CheckpointMismatch,
     ForeignCheckpoint,
 )
-from {{ cookiecutter.package_name }}.checkpoints.difference import compare_settings
+from {{ cookiecutter.package_name }}.checkpoints.difference import Places, compare_settings
 from {{ cookiecutter.package_name }}.checkpoints.structure import LayerEntry
 from {{ cookiecutter.package_name }}.compat import KERAS_3, keras
 
@@ -222,7 +222,7 @@ def test_settings_are_compared_as_json_writes_them(tmp_path):
 def test_the_order_of_settings_does_not_matter():
     first = LayerEntry("a", "Dense", {"regularizer": {"class_name": "L2", "config": {"l2": 0.1}}})
     second = LayerEntry("a", "Dense", {"regularizer": {"config": {"l2": 0.1}, "class_name": "L2"}})
-    assert compare_settings(first, second) == []
+    assert compare_settings(first, second, Places()) == []
 
 
 def test_the_code_of_a_lambda_layer_is_not_compared(tmp_path):

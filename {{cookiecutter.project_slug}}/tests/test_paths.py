@@ -37,6 +37,8 @@ def test_a_run_has_its_places(tmp_path):
     assert run.metrics == folder / "metrics.jsonl"
     assert run.config == folder / "config.json"
     assert run.exports == folder / "exports"
+    assert run.superseded_at("T1").folder == run.superseded / "T1"
+    assert run.superseded_at("T1").best == run.superseded / "T1" / "checkpoints" / "best"
 
 
 @pytest.mark.parametrize("run", ["", ".", "..", "../x", "a/b", "a\\b", "-a", ".hidden", "a\n"])

@@ -4,7 +4,7 @@ import json
 import math
 
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
-from {{ cookiecutter.package_name }}.checkpoints.statistics import Statistics, statistics_of
+from {{ cookiecutter.package_name }}.checkpoints.statistics import Statistics
 
 import numpy as np
 import pytest
@@ -84,7 +84,7 @@ def test_a_checkpoint_without_a_card_is_an_error(three_epochs, capsys):
 )
 def test_statistics_of_every_kind_of_number(dtype):
     values = tf.cast([[0, 1], [2, 5]], dtype).numpy()
-    assert statistics_of(values) == Statistics(2.0, math.sqrt(3.5), 0.0, 5.0, 0.25, 0, 0)
+    assert Statistics.of(values) == Statistics(2.0, math.sqrt(3.5), 0.0, 5.0, 0.25, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -102,10 +102,10 @@ def test_statistics_of_every_kind_of_number(dtype):
     ids=["bool", "scalar", "empty", "NaN", "nothing finite", "strings", "string", "complex"],
 )
 def test_statistics_of_other_tensors(values, expected):
-    assert statistics_of(values) == expected
+    assert Statistics.of(values) == expected
 
 
 def test_statistics_are_computed_in_float64():
-    found = statistics_of(np.full(10**6, 0.1, np.float16))
+    found = Statistics.of(np.full(10**6, 0.1, np.float16))
     assert found.mean == pytest.approx(float(np.float16(0.1)), rel=1e-9)
-    assert statistics_of(np.array([3e38, 3e38], np.float32)).mean == pytest.approx(3e38)
+    assert Statistics.of(np.array([3e38, 3e38], np.float32)).mean == pytest.approx(3e38)

@@ -50,7 +50,7 @@ def compare_checkpoints(first: epath.Path, second: epath.Path, places: Places) -
     if not structure and described(one.structure) != described(other.structure):
         text = f"described in another way by {writer(one)} and {writer(other)}"
         structure = [Difference("~", "structure", text)]
-    settings = compare_settings(one.settings, other.settings, places)
+    settings = compare_configurations(one.settings, other.settings, places)
     pairs = matching_keys(one.structure, other.structure)
     values, equal = [], 0
     tensors, other_tensors = Tensors(first), Tensors(second)
@@ -89,7 +89,8 @@ def compare_with_model(checkpoint: epath.Path, places: Places) -> Comparison:
     model = Restorer(tf.train.Checkpoint(**state.parts), {}).structure
     settings = asdict(config_from(card.settings))
     return Comparison(
-        compare(card.structure, model, places), compare_settings(card.settings, settings, places)
+        structure=compare(card.structure, model, places),
+        settings=compare_configurations(card.settings, settings, places),
     )
 
 
@@ -103,7 +104,7 @@ def writer(card: Card) -> str:
     return f"TensorFlow {card.versions['tensorflow']}"
 
 
-def compare_settings(
+def compare_configurations(
     first: Mapping[str, Any], second: Mapping[str, Any], places: Places
 ) -> list[Difference]:
     """Settings that differ, but for those that say nothing of the run itself."""

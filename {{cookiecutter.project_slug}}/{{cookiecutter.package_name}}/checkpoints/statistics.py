@@ -28,26 +28,26 @@ class Statistics:
     nan: int
     inf: int
 
+    @classmethod
+    def of(cls, values: np.ndarray) -> "Statistics | None":
+        """Those of a tensor of any shape, in float64; None where it holds no real numbers."""
+        if not is_numeric(values):
+            return None
+        numbers = values.astype(np.float64).reshape(-1)
+        nan, inf = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
+        zeros = float(np.mean(numbers == 0)) if len(numbers) else None
+        finite = numbers[np.isfinite(numbers)] if nan or inf else numbers
+        if not len(finite):
+            return cls(None, None, None, None, zeros, nan, inf)
+        with np.errstate(over="ignore"):  # the sum of the largest numbers is infinite
+            found = [finite.mean(), finite.std(), finite.min(), finite.max()]
+        return cls(*map(float, found), zeros, nan, inf)
+
     @property
     def flag(self) -> str:
         """How many values are not finite: "3 NaN 1 Inf"; empty where all are."""
         counts = ((self.nan, "NaN"), (self.inf, "Inf"))
         return " ".join(f"{count} {name}" for count, name in counts if count)
-
-
-def statistics_of(values: np.ndarray) -> Statistics | None:
-    """The statistics of a tensor of any shape, in float64; None where it holds no real numbers."""
-    if not is_numeric(values):
-        return None
-    numbers = values.astype(np.float64).reshape(-1)
-    nan, inf = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
-    zeros = float(np.mean(numbers == 0)) if len(numbers) else None
-    finite = numbers[np.isfinite(numbers)] if nan or inf else numbers
-    if not len(finite):
-        return Statistics(None, None, None, None, zeros, nan, inf)
-    with np.errstate(over="ignore"):  # the sum of the largest numbers is infinite
-        found = [finite.mean(), finite.std(), finite.min(), finite.max()]
-    return Statistics(*map(float, found), zeros, nan, inf)
 
 
 def is_numeric(values: np.ndarray) -> bool:

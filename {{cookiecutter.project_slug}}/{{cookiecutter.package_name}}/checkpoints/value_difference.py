@@ -6,6 +6,8 @@ import numpy as np
 
 from .statistics import is_numeric
 
+BLOCK = 2**20  # values compared at a time, so that float64 takes no multiple of the largest tensor
+
 
 @dataclass(frozen=True)
 class ValueDifference:
@@ -30,12 +32,9 @@ def value_difference(path: str, first: np.ndarray, second: np.ndarray) -> ValueD
         return None
     if not is_numeric(first):
         return ValueDifference(path)
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        gaps = gaps_between(first, second)
-        sizes = [np.abs(values.astype(np.float64)) for values in (first, second)]
-        ratios = np.where(gaps > 0, gaps / np.fmax(*sizes), 0.0)
-    ratios[np.isnan(ratios)] = np.inf
-    return ValueDifference(path, float(gaps.max()), float(ratios.max()))
+    blocks = [slice(start, start + BLOCK) for start in range(0, len(first), BLOCK)]
+    largest = np.max([largest_gaps(first[block], second[block]) for block in blocks], axis=0)
+    return ValueDifference(path, *map(float, largest))
 
 
 def equal_bytes(first: np.ndarray, second: np.ndarray) -> bool:
@@ -43,6 +42,16 @@ def equal_bytes(first: np.ndarray, second: np.ndarray) -> bool:
     if first.dtype == object:
         return first.tolist() == second.tolist()
     return np.array_equal(first.view(np.uint8), second.view(np.uint8))
+
+
+def largest_gaps(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """The largest absolute and the largest relative difference."""
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        gaps = gaps_between(first, second)
+        sizes = [np.abs(values.astype(np.float64)) for values in (first, second)]
+        ratios = np.where(gaps > 0, gaps / np.fmax(*sizes), 0.0)
+    ratios[np.isnan(ratios)] = np.inf
+    return gaps.max(), ratios.max()
 
 
 def gaps_between(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from ...config_file import flat
 from ..card import Card
 from ..locate import locate
 from ..reader import read_card
-from ..statistics import Statistics, statistics_of
+from ..statistics import Statistics
 from ..structure import VariableEntry
 from ..tensors import Tensors
 from .options import Options
@@ -56,7 +56,7 @@ def show(common: Options, at: tyro.conf.Positional[str] = "latest", quick: bool 
 def read_statistics(checkpoint: epath.Path, card: Card) -> AllStatistics:
     """The statistics of each variable, by path. All else is read too, to find damage."""
     tensors = Tensors(checkpoint)
-    by_key = {key: statistics_of(tensors.read(key)) for key in tensors.keys}
+    by_key = {key: Statistics.of(tensors.read(key)) for key in tensors.keys}
     return {entry.path: by_key.get(entry.key) for entry in card.structure.variables}
 
 
