@@ -1,23 +1,20 @@
 """Score checkpoints, their average or their ensemble on the examples that training never saw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.averaged_run import require_new, save_average
 from {{ cookiecutter.package_name }}.averaging import average
-from {{ cookiecutter.package_name }}.config_file import config_from
-from {{ cookiecutter.package_name }}.data import Data
-from {{ cookiecutter.package_name }}.datasets import load_data
 from {{ cookiecutter.package_name }}.ensemble import combine
 from {{ cookiecutter.package_name }}.errors import ConfigurationError
-from {{ cookiecutter.package_name }}.evaluation import Predictions, predict
+from {{ cookiecutter.package_name }}.evaluation import predict
 from {{ cookiecutter.package_name }}.evaluation_folder import save_evaluation
-from {{ cookiecutter.package_name }}.members import Member, find_member, find_members, newest_of
+from {{ cookiecutter.package_name }}.members import Member, find_member, find_members
 from {{ cookiecutter.package_name }}.outcome import Outcome
 from {{ cookiecutter.package_name }}.paths import Paths
-from {{ cookiecutter.package_name }}.rebuild import rebuild, restore
+from {{ cookiecutter.package_name }}.scoring import data_of, score
 
 import tyro
 
@@ -69,11 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return evaluate_average(options, find_members(paths, "average", options.average))
     if options.ensemble is not None:
         members = find_members(paths, "ensemble", options.ensemble)
-        data = data_of(members, options)
+        data = data_of(members, options.data_path)
         scores = [score(member, data) for member in members]
         return report(options, Outcome("ensemble", members, scores, combine(scores), data))
     member = find_member(paths, options.at or "latest")
-    data = data_of([member], options)
+    data = data_of([member], options.data_path)
     found = score(member, data)
     return report(options, Outcome("checkpoint", [member], [found], found, data))
 
@@ -83,26 +80,13 @@ def evaluate_average(options: Arguments, members: Sequence[Member]) -> int:
     new = None if options.save_as is None else Paths(options.root, options.save_as)
     if new is not None:
         require_new(new)
-    data = data_of(members, options)
+    data = data_of(members, options.data_path)
     state = average(members, data)
     combined = predict(state.model, data)
     scores = [score(member, data) for member in members]
     if new is not None:
         save_average(new, members, state, data, combined.metrics)
     return report(options, Outcome("average", members, scores, combined, data))
-
-
-def data_of(members: Sequence[Member], options: Arguments) -> Data:
-    """The data that the members were trained on."""
-    config = config_from(newest_of(members).card.settings).data
-    return load_data(replace(config, path=options.data_path or config.path))
-
-
-def score(member: Member, data: Data) -> Predictions:
-    """What a checkpoint predicts."""
-    state = rebuild(member.card)
-    restore(member.path, state, data)
-    return predict(state.model, data)
 
 
 def report(options: Arguments, outcome: Outcome) -> int:

@@ -5,15 +5,18 @@ import shutil
 
 import evaluate
 import train
+from {{ cookiecutter.package_name }} import normalisation
+from {{ cookiecutter.package_name }}.averaged_run import save_average
 from {{ cookiecutter.package_name }}.averaging import average
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.compat import as_variable, keras
 from {{ cookiecutter.package_name }}.config import DataConfig, ModelConfig
 from {{ cookiecutter.package_name }}.datasets import load_data
+from {{ cookiecutter.package_name }}.errors import ConfigurationError
 from {{ cookiecutter.package_name }}.members import find_members
-from {{ cookiecutter.package_name }}.normalisation import normalising_layers, recompute_statistics
 from {{ cookiecutter.package_name }}.paths import Paths
+from {{ cookiecutter.package_name }}.rebuild import rebuild
 
 import numpy as np
 import pytest
@@ -132,6 +135,15 @@ def test_a_run_with_checkpoints_is_not_overwritten(trained, capsys):
     assert files_in(trained) == before
 
 
+def test_a_run_that_has_begun_meanwhile_is_not_overwritten(trained):
+    before = files_in(trained)
+    members = find_members(Paths(trained), "average", ["a@44", "a"])
+    state, data = rebuild(members[-1].card), load_data(DataConfig())
+    with pytest.raises(ConfigurationError, match="has checkpoints already"):
+        save_average(Paths(trained, "b"), members, state, data, {})
+    assert files_in(trained) == before
+
+
 def test_members_of_another_structure_are_refused(trained, capsys):
     other = ["--run", "c", "--model.hidden", 12, "--epochs", 1]
     assert run(train.main, "--root", trained, *other) == 0
@@ -181,7 +193,7 @@ def test_nothing_but_the_statistics_changes_when_they_are_recomputed():
     state = small_state(Listed(ModelConfig(hidden=(5,), dropout=0.5), 3))
     train_a_little(state)
     before = values_of(state)
-    recompute_statistics(state, one_batch())
+    normalisation.recompute_statistics(state, one_batch())
     changed = [
         variable.shape
         for variable, value in zip(variables_of(state), before, strict=True)
@@ -209,8 +221,8 @@ class Fixed(keras.Model):
 def test_layers_that_training_does_not_move_keep_their_statistics():
     model = Fixed()
     state = small_state(model)
-    assert normalising_layers(model) == [model.nested.layers[-1], model.fixed]
-    recompute_statistics(state, one_batch())
+    assert normalisation.normalising_layers(model) == [model.nested.layers[-1], model.fixed]
+    normalisation.recompute_statistics(state, one_batch())
     for layer in (model.frozen, model.fixed):
         assert as_variable(layer.moving_mean).numpy().tolist() == [0] * 16
         assert as_variable(layer.moving_variance).numpy().tolist() == [1] * 16
