@@ -11,7 +11,7 @@ from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.checkpoints.card import CARD_KEY
 from {{ cookiecutter.package_name }}.checkpoints.reader import read_variables
-from {{ cookiecutter.package_name }}.compat import KERAS_3
+from {{ cookiecutter.package_name }}.compat import KERAS_3, keras
 from {{ cookiecutter.package_name }}.evaluation import loss_of
 from {{ cookiecutter.package_name }}.rebuild import rebuild, restore
 
@@ -77,6 +77,20 @@ def test_the_next_losses_are_those_of_the_program_that_wrote_it(root, name, caps
     checkpoint = imported(root, name, *entry["settings"], "--json")
     assert json.loads(capsys.readouterr().out)["differences"] == []
     assert next_losses(checkpoint, 10) == pytest.approx(entry["losses"], abs=1e-4)
+
+
+def test_objects_may_have_other_names_and_stand_beside_a_step(root, tmp_path):
+    layers = [keras.layers.Flatten(), keras.layers.Dense(8, "relu"), keras.layers.Dense(10)]
+    model, optimizer = keras.Sequential([keras.Input((8, 8)), *layers]), keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    step = tf.Variable(7, dtype=tf.int64)
+    tf.train.Checkpoint(net=model, opt=optimizer, global_step=step).write(str(tmp_path / "saved"))
+    values = values_in(imported(root, tmp_path / "saved", *WRITTEN["tf215/object"]["settings"]))
+    names = ["hidden_1/kernel", "hidden_1/bias", "logits/kernel", "logits/bias"]
+    for name, weight in zip(names, model.get_weights(), strict=True):
+        assert values[name] == weight.tobytes()
+    assert values["step"] == np.int64(7).tobytes()
+    assert values["optimizer/iteration"] == np.int64(0).tobytes()
 
 
 def test_a_checkpoint_of_this_keras_is_taken_over_bit_for_bit(root):

@@ -19,6 +19,8 @@ from .foreign import Foreign, Proposal, Spec
 from .names import match_in_order, model_paths
 
 WEIGHTS = "model.weights.h5"
+# What a compiled model has beside its layers.
+NOT_NEEDED = re.compile("(optimizer|metrics)/")
 UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile)
 
 
@@ -48,8 +50,7 @@ class KerasFile(Foreign):
             return Proposal(match_in_order(self._layers, state.model))
         names = weight_names(state.model)
         targets = {name: names[name] for name in self.specs if name in names}
-        optimizer = {name for name in self.specs if name.startswith(("optimizer/", "optimizer_"))}
-        return Proposal(targets, not_needed=optimizer)
+        return Proposal(targets, not_needed={*filter(NOT_NEEDED.match, self.specs)})
 
     def read(self, learning_rate: Callable[[int], float]) -> dict[str, Any]:  # noqa: ARG002
         """Reads all values. This kind of file has no checksums, but for those of a zip archive."""

@@ -15,9 +15,11 @@ from .names import ITERATION, MEANINGS, STEP, match_in_order, trainable_paths
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 SLOT = "/.OPTIMIZER_SLOT/"
+OBJECT_CONFIG = "/.ATTRIBUTES/OBJECT_CONFIG_JSON"
 
 # The lists in which the optimizers of Keras 2 and 3 keep their slots, without underscores.
 SLOT_LISTS = {"momentums": "momentum", "velocities": "velocity"}
+STEPS = {STEP, "global_step"}
 COUNTERS = {"iterations", "iter"}
 SETTINGS = {"learning_rate", "current_learning_rate", "decay", "beta_1", "beta_2"}
 # What a compiled model keeps beside its layers.
@@ -45,53 +47,58 @@ class ObjectBased(Foreign):
             types = reader.get_variable_to_dtype_map()
         except UNREADABLE as error:
             raise damaged(path, error) from error
+        self._keys = {key.removesuffix(VALUE): key for key in shapes if key != GRAPH_KEY}
         self.specs = {
-            key.removesuffix(VALUE): Spec(tuple(shape), types[key].name)
-            for key, shape in shapes.items()
-            if key.endswith(VALUE)
+            name: Spec(tuple(shapes[key]), types[key].name) for name, key in self._keys.items()
         }
 
     def propose(self, state: TrainState) -> Proposal:
         """Layers in their order; slots by the list that they are in, and their place in it."""
         root = self._children(0)
-        optimizers = [node for node in self._nodes(0) if self._is_optimizer(node)]
         targets = match_in_order(self._layers(root.get("model", 0)), state.model)
+        names = {target: name for name, target in targets.items()}
+        trained = [names.get(path) for path in trainable_paths(state.model)]
+        for name in STEPS & root.keys():
+            if root[name] in self._names:
+                targets[self._names[root[name]]] = STEP
         proposal = Proposal(targets)
-        if STEP in root and root[STEP] in self._names:
-            targets[self._names[root[STEP]]] = STEP
-        by_target = {target: name for name, target in targets.items()}
-        trained = [by_target.get(path) for path in trainable_paths(state.model)]
-        for optimizer in optimizers:
-            for name, node in self._children(optimizer).items():
-                if node in self._names:
-                    if name in COUNTERS:
-                        targets[self._names[node]] = ITERATION
-                    elif name in SETTINGS:
-                        proposal.not_needed.add(self._names[node])
-                elif name in SLOT_LISTS:
-                    slots = self._children(node).values()
-                    for slot, owner in zip(slots, trained, strict=False):
-                        if owner is not None:
-                            proposal.slots[self._names[slot]] = (SLOT_LISTS[name], owner)
+        for node in self._nodes(0):
+            if self._is_optimizer(node):
+                self._propose_optimizer(node, trained, proposal)
         for name in self.specs:
             if SLOT in name:  # as the optimizers before TensorFlow 2.11 keep theirs
                 owner, _, slot = name.partition(SLOT)
                 kind = slot.rpartition("/")[2]
                 proposal.slots[name] = (MEANINGS.get(kind, kind), owner)
-        proposal.not_needed.update({"save_counter"} & self.specs.keys())
+            elif name == "save_counter" or name.endswith(OBJECT_CONFIG):
+                proposal.not_needed.add(name)
         return proposal
+
+    def _propose_optimizer(
+        self, optimizer: int, trained: list[str | None], proposal: Proposal
+    ) -> None:
+        for name, node in self._children(optimizer).items():
+            if name in COUNTERS:
+                proposal.targets[self._names[node]] = ITERATION
+            elif name in SETTINGS and node in self._names:
+                proposal.not_needed.add(self._names[node])
+            elif name in SLOT_LISTS:
+                slots = self._children(node).values()
+                for slot, owner in zip(slots, trained, strict=False):
+                    if owner is not None:
+                        proposal.slots[self._names[slot]] = (SLOT_LISTS[name], owner)
 
     def read(self, learning_rate: Callable[[int], float]) -> dict[str, Any]:  # noqa: ARG002
         """Reads all values, and checks them against their checksums."""
         tensors = read_tensors(self.path)
-        return {name: tensors[name + VALUE] for name in self.specs}
+        return {name: tensors[key] for name, key in self._keys.items()}
 
     @cached_property
     def _names(self) -> dict[int, str]:
         """The name of each variable, by its node in the graph."""
         names = {}
-        for name in self.specs:
-            if SLOT not in name:
+        for name, key in self._keys.items():
+            if key.endswith(VALUE) and SLOT not in name:
                 node = 0
                 for part in name.split("/"):
                     node = self._view.children(node)[part.replace(".S", "/").replace("..", ".")]
@@ -127,6 +134,6 @@ class ObjectBased(Foreign):
                 elif child not in seen and name not in NO_LAYERS and not self._is_optimizer(child):
                     seen.add(child)
                     below.append(child)
-            if weights:
+            if weights and node != 0:  # what stands beside the model belongs to no layer
                 yield weights
             waiting += reversed(below)

@@ -20,7 +20,7 @@ from ..paths import Paths
 from ..session import RunLock
 from ..state import TrainState
 from .foreign import Foreign
-from .names import slot_of, targets_of
+from .names import targets_of
 from .plan import Plan
 
 
@@ -75,8 +75,8 @@ def prepare(config: Config) -> Start:
 def require_whole(foreign: Foreign, plan: Plan, *, partial: bool) -> None:
     """Raises ImportMismatch unless everything fits or, if `partial`, at least something does."""
     if plan.differences and not (partial and plan.moves):
-        # Slots follow the weights: they are worth a line only where nothing else is.
-        weights = [entry for entry in plan.differences if slot_of(entry.path) is None]
+        # An optimizer follows the weights: it is worth a line only where nothing else is.
+        weights = [entry for entry in plan.differences if not entry.path.startswith("optimizer/")]
         raise ImportMismatch(foreign.path, weights or plan.differences)
 
 
