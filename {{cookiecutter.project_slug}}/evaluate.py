@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from {{ cookiecutter.package_name }} import session
-from {{ cookiecutter.package_name }}.averaged_run import require_new, save_average
-from {{ cookiecutter.package_name }}.averaging import average
-from {{ cookiecutter.package_name }}.ensemble import combine
+from {{ cookiecutter.package_name }}.beginning import require_new
 from {{ cookiecutter.package_name }}.errors import ConfigurationError
-from {{ cookiecutter.package_name }}.evaluation import predict
-from {{ cookiecutter.package_name }}.evaluation_folder import save_evaluation
-from {{ cookiecutter.package_name }}.members import Member, find_member, find_members
-from {{ cookiecutter.package_name }}.outcome import Outcome
+from {{ cookiecutter.package_name }}.evaluation.averaging import average, keep_average
+from {{ cookiecutter.package_name }}.evaluation.ensemble import combine
+from {{ cookiecutter.package_name }}.evaluation.folder import save_evaluation
+from {{ cookiecutter.package_name }}.evaluation.members import Member, find_member, find_members
+from {{ cookiecutter.package_name }}.evaluation.outcome import Outcome
+from {{ cookiecutter.package_name }}.evaluation.predictions import predict
+from {{ cookiecutter.package_name }}.evaluation.scoring import data_of, score
 from {{ cookiecutter.package_name }}.paths import Paths
-from {{ cookiecutter.package_name }}.scoring import data_of, score
 
 import tyro
 
@@ -85,7 +85,7 @@ def evaluate_average(options: Arguments, members: Sequence[Member]) -> int:
     combined = predict(state.model, data)
     scores = [score(member, data) for member in members]
     if new is not None:
-        save_average(new, members, state, data, combined.metrics)
+        keep_average(new, members, state, data, combined.metrics)
     return report(options, Outcome("average", members, scores, combined, data))
 
 

@@ -17,7 +17,7 @@ from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.config_file import record_config
 from {{ cookiecutter.package_name }}.data import Data
 from {{ cookiecutter.package_name }}.datasets import load_data
-from {{ cookiecutter.package_name }}.evaluation import build_scorer, loss_of
+from {{ cookiecutter.package_name }}.evaluation.predictions import build_scorer, loss_of
 from {{ cookiecutter.package_name }}.metrics import MetricsLog
 from {{ cookiecutter.package_name }}.models import build_model
 from {{ cookiecutter.package_name }}.optimizers import build_optimizer

@@ -5,16 +5,15 @@ import shutil
 
 import evaluate
 import train
-from {{ cookiecutter.package_name }} import normalisation
-from {{ cookiecutter.package_name }}.averaged_run import save_average
-from {{ cookiecutter.package_name }}.averaging import average
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.compat import as_variable, keras
 from {{ cookiecutter.package_name }}.config import DataConfig, ModelConfig
 from {{ cookiecutter.package_name }}.datasets import load_data
 from {{ cookiecutter.package_name }}.errors import ConfigurationError
-from {{ cookiecutter.package_name }}.members import find_members
+from {{ cookiecutter.package_name }}.evaluation import normalisation
+from {{ cookiecutter.package_name }}.evaluation.averaging import average, keep_average
+from {{ cookiecutter.package_name }}.evaluation.members import find_members
 from {{ cookiecutter.package_name }}.paths import Paths
 from {{ cookiecutter.package_name }}.rebuild import rebuild
 
@@ -140,7 +139,7 @@ def test_a_run_that_has_begun_meanwhile_is_not_overwritten(trained):
     members = find_members(Paths(trained), "average", ["a@44", "a"])
     state, data = rebuild(members[-1].card), load_data(DataConfig())
     with pytest.raises(ConfigurationError, match="has checkpoints already"):
-        save_average(Paths(trained, "b"), members, state, data, {})
+        keep_average(Paths(trained, "b"), members, state, data, {})
     assert files_in(trained) == before
 
 

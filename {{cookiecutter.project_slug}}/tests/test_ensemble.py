@@ -5,8 +5,8 @@ import shutil
 
 import evaluate
 import train
-from {{ cookiecutter.package_name }}.ensemble import combine
-from {{ cookiecutter.package_name }}.evaluation import Predictions
+from {{ cookiecutter.package_name }}.evaluation.ensemble import combine
+from {{ cookiecutter.package_name }}.evaluation.predictions import Predictions
 
 import numpy as np
 import pytest

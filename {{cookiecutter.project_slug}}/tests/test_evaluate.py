@@ -10,14 +10,14 @@ import train
 from {{ cookiecutter.package_name }}.config import DataConfig
 from {{ cookiecutter.package_name }}.data import Examples
 from {{ cookiecutter.package_name }}.datasets import load_data
-from {{ cookiecutter.package_name }}.evaluation import Predictions
-from {{ cookiecutter.package_name }}.pictures import (
+from {{ cookiecutter.package_name }}.evaluation.pictures import (
     confusion_matrix,
     draw_confusion,
     draw_mistakes,
     is_image,
     worst_mistakes,
 )
+from {{ cookiecutter.package_name }}.evaluation.predictions import Predictions
 
 import numpy as np
 import pytest
@@ -174,5 +174,5 @@ def test_a_folder_that_cannot_be_written(root, trained, capsys):
 
 def test_training_does_not_wait_for_what_draws():
     package = "{{ cookiecutter.package_name }}"
-    code = f"import sys, train; sys.exit('{package}.pictures' in sys.modules)"
+    code = f"import sys, train; sys.exit('{package}.evaluation.pictures' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0

@@ -12,7 +12,7 @@ from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.checkpoints.card import CARD_KEY
 from {{ cookiecutter.package_name }}.checkpoints.reader import read_variables
 from {{ cookiecutter.package_name }}.compat import KERAS_3, keras
-from {{ cookiecutter.package_name }}.evaluation import loss_of
+from {{ cookiecutter.package_name }}.evaluation.predictions import loss_of
 from {{ cookiecutter.package_name }}.rebuild import rebuild, restore
 
 import numpy as np

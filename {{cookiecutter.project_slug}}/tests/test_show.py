@@ -4,7 +4,7 @@ import json
 import math
 
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
-from {{ cookiecutter.package_name }}.checkpoints.statistics import Statistics
+from {{ cookiecutter.package_name }}.checkpoints.inspection.statistics import Statistics
 
 import numpy as np
 import pytest

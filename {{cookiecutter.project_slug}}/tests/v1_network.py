@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 from {{ cookiecutter.package_name }}.config import DataConfig
 from {{ cookiecutter.package_name }}.datasets import load_data
-from {{ cookiecutter.package_name }}.evaluation import loss_of
+from {{ cookiecutter.package_name }}.evaluation.predictions import loss_of
 
 import numpy as np
 import tensorflow as tf

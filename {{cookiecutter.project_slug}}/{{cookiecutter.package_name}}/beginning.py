@@ -1,12 +1,28 @@
-"""How a run begins: resumed, forked from another one, or from scratch."""
+"""How a run begins: from scratch, resumed, or from a state that was made elsewhere."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+
+import tensorflow as tf
 
 from . import history
-from .checkpoints import CheckpointManager
+from .checkpoints import Best, CheckpointManager
+from .checkpoints.card import Origin
+from .checkpoints.difference import table_of
+from .checkpoints.directory import Directory
 from .checkpoints.files import step_of
 from .checkpoints.locate import find, resolve
+from .checkpoints.restore import Restorer
 from .config import Config
+from .config_file import record_config
+from .data import Data
 from .errors import ConfigurationError
 from .paths import Paths
+from .session import RunLock
+from .state import TrainState
+
+log = logging.getLogger(__name__)
 
 
 def check_resume(config: Config, manager: CheckpointManager) -> None:
@@ -37,7 +53,62 @@ def fork(reference: str, paths: Paths, manager: CheckpointManager, *, partial: b
     """
     parent, at = named_parent(reference, paths)
     source = find(parent, at)
-    manager.fork(source, f"{parent.run}@{step_of(source)}", partial=partial)
+    restorer = Restorer(manager.checkpoint, identity={})
+    card, differences = restorer.take_over(source, partial=partial)
+    log.info("Forked %s from %s.", card.place, source)
+    if differences:
+        log.warning("Not everything was taken over:\n%s", table_of(differences).rstrip())
+    kind = "partial fork" if differences else "fork"
+    manager.begin(Origin(kind, (f"{parent.run}@{step_of(source)}",)))
+
+
+def require_new(paths: Paths) -> None:
+    """Raises ConfigurationError if a run has any trace of a checkpoint."""
+    if not Directory(paths.checkpoints).is_empty():
+        raise ConfigurationError(
+            f"Run {paths.run!r} has checkpoints already: give the new run another name."
+        )
+
+
+def begin(
+    origin: Origin,
+    config: Config,
+    data: Data,
+    state: TrainState,
+    metrics: Mapping[str, float] | None = None,
+) -> str | None:
+    """Makes a new run whose first checkpoint is a state that comes from elsewhere.
+
+    Args:
+        origin: where it comes from.
+        config: the settings of the run, which has no checkpoints yet.
+        data: its data.
+        state: its state.
+        metrics: of the state, for the card.
+
+    Returns:
+        The path of the checkpoint.
+
+    Raises:
+        ConfigurationError: the run has checkpoints.
+        RunLocked: another process trains it.
+        SaveFailed: it cannot be written; nothing is left of it.
+    """
+    paths = Paths(config.root, config.run)
+    with RunLock(paths):
+        require_new(paths)
+        manager = CheckpointManager(
+            tf.train.Checkpoint(**state.parts),
+            paths.checkpoints,
+            best=Best(paths.best, config.best_metric, config.best_mode),
+            steps_per_epoch=data.steps_per_epoch,
+            settings=asdict(config),
+            identity=config.identity() | data.identity,
+        )
+        record_config(config, paths.config)
+        saved = manager.begin(origin, metrics)
+        record(paths, int(state.step), manager)
+    return saved
 
 
 def check_origin(config: Config, paths: Paths, manager: CheckpointManager) -> None:

@@ -8,7 +8,6 @@ from .checkpoints.restore import Restorer
 from .config_file import config_from
 from .data import Data
 from .errors import ConfigurationError
-from .models import build_model
 from .optimizers import build_optimizer
 from .state import TrainState
 
@@ -19,6 +18,9 @@ def rebuild(card: Card) -> TrainState:
     Raises:
         ConfigurationError: the card does not tell enough, or the model cannot be built.
     """
+    # Here, so that other commands work while a model's file is being written.
+    from .models import build_model  # noqa: PLC0415
+
     identity = card.structure.identity
     if "data.shape" not in identity:
         raise ConfigurationError(

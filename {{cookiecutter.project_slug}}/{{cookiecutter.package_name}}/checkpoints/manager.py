@@ -11,7 +11,6 @@ from etils import epath
 from . import files
 from .best import Best
 from .card import Card, Origin
-from .difference import table_of
 from .directory import Directory
 from .errors import CheckpointExists, DamagedCheckpoint, NoUsableCheckpoint
 from .failures import Failures
@@ -47,7 +46,6 @@ class CheckpointManager(tf.train.CheckpointManager):
         identity: the settings that must be the same when a checkpoint is restored.
         background: write in a thread, while training goes on.
         max_failures: how many saves in a row may fail before that is an error.
-        origin: what the state was made from, for the cards; a restored checkpoint knows its own.
     """
 
     def __init__(
@@ -67,7 +65,6 @@ class CheckpointManager(tf.train.CheckpointManager):
         identity: Mapping[str, Any] | None = None,
         background: bool = False,
         max_failures: int = 1,
-        origin: Origin | None = None,
     ) -> None:
         self._files = Directory(directory, checkpoint_name)
         self._retention = Retention(max_to_keep, keep_checkpoint_every_n_hours)
@@ -81,7 +78,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._look_at(checkpoint)
         self._failures = Failures(self._files.folder, max_failures)
         self._missing = self._files.missing()
-        self._origin = origin
+        self._origin: Origin | None = None
         self._newest: epath.Path | None = None
         self._tidy()
         super().__init__(
@@ -234,34 +231,11 @@ class CheckpointManager(tf.train.CheckpointManager):
             self._initialize()
         return None
 
-    def fork(self, source: epath.Path, name: str, *, partial: bool = False) -> str | None:
-        """Starts a run from a checkpoint of another one, and saves it as the first of this run.
-
-        Args:
-            source: path of the checkpoint; it is left as it is.
-            name: what cards call it, as run@step.
-            partial: take over what fits, and tell what does not.
+    def begin(self, origin: Origin, metrics: Mapping[str, float] | None = None) -> str | None:
+        """Saves the present state, which comes from elsewhere, as the first checkpoint of a run.
 
         Returns:
-            The path of the first checkpoint, or None where it could not be saved.
-
-        Raises:
-            CheckpointExists: this run has checkpoints already.
-            CheckpointMismatch: not everything fits, and `partial` is false; nothing was changed.
-            DamagedCheckpoint: the source is damaged; nothing was changed.
-            ForeignCheckpoint: something else wrote it; nothing was changed.
-        """
-        if self.has_checkpoints:
-            raise CheckpointExists(self._files.folder)
-        self._follow_changes()
-        card, differences = self._restorer.take_over(source, partial=partial)
-        log.info("Forked %s from %s.", card.place, source)
-        if differences:
-            log.warning("Not everything was taken over:\n%s", table_of(differences).rstrip())
-        return self.begin(Origin("partial fork" if differences else "fork", (name,)))
-
-    def begin(self, origin: Origin) -> str | None:
-        """Saves the present state, which comes from elsewhere, as the first checkpoint of a run.
+            The path of the checkpoint, or None where it could not be saved.
 
         Raises:
             CheckpointExists: this run has checkpoints already.
@@ -270,7 +244,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         if self.has_checkpoints:
             raise CheckpointExists(self._files.folder)
         self._origin = origin
-        return self.save()
+        return self.save(metrics=metrics)
 
     def _set_aside(self, damaged: list[DamagedCheckpoint]) -> None:
         for error in damaged:

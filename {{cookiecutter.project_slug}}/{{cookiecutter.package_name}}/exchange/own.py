@@ -6,7 +6,7 @@ from typing import Any
 
 from etils import epath
 
-from ..checkpoints.difference import Difference, compare_layers
+from ..checkpoints.difference import Difference, Places, compare_layers
 from ..checkpoints.reader import read_card, read_variables
 from ..checkpoints.structure import LayerEntry, describe_layers
 from ..state import TrainState
@@ -50,9 +50,8 @@ class Own(Foreign):
         saved = self._structure
         alike = {entry.path: entry.settings for entry in layers}
         common = [with_types_of(entry, alike.get(entry.path, {})) for entry in saved.layers]
-        return compare_layers(
-            replace(saved, layers=common), replace(saved, layers=layers, variables=variables)
-        )
+        live = replace(saved, layers=layers, variables=variables)
+        return compare_layers(replace(saved, layers=common), live, Places())
 
     def read(self, learning_rate: Callable[[int], float]) -> dict[str, Any]:  # noqa: ARG002
         """Reads all values, and checks them against their checksums and the card."""

@@ -98,7 +98,7 @@ def make_plan(
 
 def wanted_targets(proposal: Proposal, renamed: Mapping[str, str]) -> dict[str, str]:
     """The canonical path that each variable of a file should become."""
-    targets = proposal.targets | renamed
+    targets = {**proposal.targets, **renamed}
     slots = {
         name: f"optimizer/{kind}/{targets[owner]}"
         for name, (kind, owner) in proposal.slots.items()
@@ -131,7 +131,7 @@ def sources_of(targets: Mapping[str, str]) -> dict[str, str]:
 def compare(spec: Spec, entry: VariableEntry) -> list[Difference]:
     """What keeps a variable of the file from becoming one of the state."""
     both_count = tf.as_dtype(spec.dtype).is_integer and tf.as_dtype(entry.dtype).is_integer
-    pairs = [("shape", spec.shape, entry.shape)]
+    pairs: list[tuple[str, object, object]] = [("shape", spec.shape, entry.shape)]
     if not both_count:  # a counter fits into one of another width
         pairs.append(("dtype", spec.dtype, entry.dtype))
     return [

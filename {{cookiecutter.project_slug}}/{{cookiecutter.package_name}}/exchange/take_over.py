@@ -1,23 +1,19 @@
 """Making a run from a file to import: everything is read and checked before anything is changed."""
 
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import tensorflow as tf
 
-from .. import history
-from ..checkpoints import CheckpointManager
+from .. import beginning
 from ..checkpoints.card import Origin
 from ..checkpoints.errors import ImportMismatch
 from ..compat import keras
 from ..config import Config
-from ..config_file import config_from, record_config
+from ..config_file import config_from
 from ..data import Data
 from ..datasets import load_data
-from ..models import build_model
 from ..optimizers import build_optimizer, build_schedule
-from ..paths import Paths
-from ..session import RunLock
 from ..state import TrainState
 from .foreign import Foreign
 from .names import targets_of
@@ -65,6 +61,9 @@ def prepare(config: Config) -> Start:
     Raises:
         ConfigurationError: the model or the data cannot be had from these settings.
     """
+    # Here, so that other commands work while a model's file is being written.
+    from ..models import build_model  # noqa: PLC0415
+
     keras.utils.set_random_seed(config.seed)
     data = load_data(config.data)
     model = build_model(config.model, data.shape, data.classes)
@@ -94,24 +93,13 @@ def assign(foreign: Foreign, plan: Plan, start: Start) -> None:
         variable.assign(tf.cast(values[move.name], variable.dtype))
 
 
-def save(foreign: Foreign, start: Start, paths: Paths) -> str:
+def save(foreign: Foreign, start: Start) -> str | None:
     """Saves the state as the first checkpoint of a run, and gives its path.
 
     Raises:
-        CheckpointExists: the run has checkpoints.
+        ConfigurationError: the run has checkpoints.
         RunLocked: another process trains it.
         SaveFailed: it cannot be written.
     """
-    sources = (str(foreign.path),)
-    with RunLock(paths):
-        manager = CheckpointManager(
-            tf.train.Checkpoint(**start.state.parts),
-            paths.checkpoints,
-            steps_per_epoch=start.data.steps_per_epoch,
-            settings=asdict(start.config),
-            identity=start.config.identity() | start.data.identity,
-        )
-        saved = manager.begin(Origin("import", sources))
-        record_config(start.config, paths.config)
-        history.record(paths, "import", int(start.state.step), sources=list(sources))
-    return saved
+    origin = Origin("import", (str(foreign.path),))
+    return beginning.begin(origin, start.config, start.data, start.state)

@@ -11,8 +11,8 @@ from rich.console import Console
 from .. import session
 from ..checkpoints.files import write_bytes
 from ..errors import ConfigurationError
+from ..evaluation.pictures import png
 from ..paths import Paths, absolute
-from ..pictures import png
 from .curves import read_run
 from .drawing import COLOURS, draw
 from .table import as_json, table_of

@@ -9,8 +9,8 @@ from rich.console import Console
 from ...errors import ConfigurationError
 from ...paths import Paths
 from .. import files
-from ..comparison import Comparison, compare_checkpoints, compare_with_model
 from ..difference import Places, table_of
+from ..inspection.comparison import Comparison, compare_checkpoints, compare_with_model
 from ..locate import find, resolve
 from .options import Options
 from .output import light_table, number, print_json

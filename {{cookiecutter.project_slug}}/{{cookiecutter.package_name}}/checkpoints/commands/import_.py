@@ -11,18 +11,17 @@ from etils import epath
 from rich.console import Console
 from rich.table import Column, Table
 
+from ...beginning import require_new
 from ...config import Config, DataConfig, ModelConfig, OptimizerConfig
 from ...config_file import flat
-from ...errors import ConfigurationError
 from ...exchange import take_over
 from ...exchange.foreign import Foreign
 from ...exchange.mapping import read_mapping, rename
 from ...exchange.names import targets_of
 from ...exchange.plan import Plan, make_plan
 from ...exchange.recognise import recognise
-from ...paths import Paths, absolute
+from ...paths import absolute
 from ..difference import table_of
-from ..directory import Directory
 from ..errors import ImportMismatch
 from .options import Options
 
@@ -61,8 +60,7 @@ def import_(
         data: As for train.py.
         optimizer: As for train.py.
     """
-    paths = common.paths
-    require_new(paths)
+    require_new(common.paths)
     foreign = recognise(epath.Path(absolute(path)))
     given = Config(
         run=common.run, root=common.root, seed=seed, model=model, data=data, optimizer=optimizer
@@ -77,20 +75,12 @@ def import_(
         return ImportMismatch.exit_code if plan.differences and not partial else 0
     take_over.require_whole(foreign, plan, partial=partial)
     take_over.assign(foreign, plan, start)
-    saved = take_over.save(foreign, start, paths)
+    saved = take_over.save(foreign, start)
     if common.json:
         print(dumps(described | {"saved": saved, "step": int(start.state.step)}, indent=2))
     else:
         print_result(foreign, plan, start, saved)
     return 0
-
-
-def require_new(paths: Paths) -> None:
-    """Raises ConfigurationError if a run has checkpoints."""
-    if not Directory(paths.checkpoints).is_empty():
-        raise ConfigurationError(
-            f"Run {paths.run!r} has checkpoints already: import into another one, with --run NAME."
-        )
 
 
 def describe(foreign: Foreign, plan: Plan) -> dict[str, Any]:
@@ -138,7 +128,7 @@ def shortened(names: list[str]) -> str:
     return ", ".join([*single, *many])
 
 
-def print_result(foreign: Foreign, plan: Plan, start: take_over.Start, saved: str) -> None:
+def print_result(foreign: Foreign, plan: Plan, start: take_over.Start, saved: str | None) -> None:
     """Prints what was imported, and how to go on."""
     print(f"Imported {len(plan.moves)} variables from {foreign.path}, a {foreign.kind}.")
     print_rest(plan)

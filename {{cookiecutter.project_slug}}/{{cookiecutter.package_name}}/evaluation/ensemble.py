@@ -5,7 +5,7 @@ from functools import reduce
 
 import numpy as np
 
-from .evaluation import Predictions
+from .predictions import Predictions
 
 
 def combine(members: Sequence[Predictions]) -> Predictions:

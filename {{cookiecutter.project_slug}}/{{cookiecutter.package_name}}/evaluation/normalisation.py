@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from .checkpoints.structure import named_layers, reachable_variables
-from .compat import as_variable, keras
-from .state import TrainState
+from ..checkpoints.structure import named_layers, reachable_variables
+from ..compat import as_variable, keras
+from ..state import TrainState
 
 
 def recompute_statistics(state: TrainState, batches: tf.data.Dataset) -> None:

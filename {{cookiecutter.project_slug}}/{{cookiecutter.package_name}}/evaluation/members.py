@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from etils import epath
 
-from .checkpoints import Card, read_card
-from .checkpoints.files import step_of
-from .checkpoints.locate import all_checkpoints, find, resolve
-from .errors import ConfigurationError
-from .paths import Paths
+from ..checkpoints import Card, read_card
+from ..checkpoints.files import step_of
+from ..checkpoints.locate import all_checkpoints, find, resolve
+from ..errors import ConfigurationError
+from ..paths import Paths
 
 
 @dataclass(frozen=True)

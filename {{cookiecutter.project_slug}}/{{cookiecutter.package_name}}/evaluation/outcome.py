@@ -8,10 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from .data import Data
-from .evaluation import Predictions
+from ..data import Data
+from ..paths import EvaluationPaths
 from .members import Member, newest_of
-from .paths import EvaluationPaths
+from .predictions import Predictions
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from .config_file import config_from
-from .data import Data
-from .datasets import load_data
-from .evaluation import Predictions, predict
+from ..config_file import config_from
+from ..data import Data
+from ..datasets import load_data
+from ..rebuild import rebuild, restore
 from .members import Member, newest_of
-from .rebuild import rebuild, restore
+from .predictions import Predictions, predict
 
 
 def data_of(members: Sequence[Member], path: str | None = None) -> Data:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from .compat import keras
-from .data import Data
+from ..compat import keras
+from ..data import Data
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,25 @@ The method is stochastic weight averaging: Izmailov et al. 2018, "Averaging Weig
 Optima and Better Generalization", https://arxiv.org/abs/1803.05407.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import tensorflow as tf
 from etils import epath
 
-from .checkpoints import Card, CheckpointMismatch
-from .checkpoints.difference import Difference, compare
-from .checkpoints.reader import read_variables
-from .checkpoints.structure import Structure, VariableEntry, describe_variables
-from .config_file import config_from
-from .data import Data
+from ..beginning import begin
+from ..checkpoints import Card, CheckpointMismatch
+from ..checkpoints.card import Origin
+from ..checkpoints.difference import Difference, compare
+from ..checkpoints.reader import read_variables
+from ..checkpoints.structure import Structure, VariableEntry, describe_variables
+from ..config_file import config_from
+from ..data import Data
+from ..paths import Paths
+from ..rebuild import rebuild, restore
+from ..state import TrainState
 from .members import Member, newest_of
 from .normalisation import recompute_statistics
-from .rebuild import rebuild, restore
-from .state import TrainState
 
 
 class MembersDiffer(CheckpointMismatch):
@@ -64,6 +67,37 @@ def average(members: Sequence[Member], data: Data) -> TrainState:
     seed = config_from(newest.card.settings).seed
     recompute_statistics(state, data.batches(seed, 0, data.steps_per_epoch))
     return state
+
+
+def keep_average(
+    paths: Paths,
+    members: Sequence[Member],
+    state: TrainState,
+    data: Data,
+    metrics: Mapping[str, float],
+) -> None:
+    """Saves an average as the first checkpoint of a new run, with the newest member's settings.
+
+    Args:
+        paths: of the new run.
+        members: of the average.
+        state: the average.
+        data: what the members were trained on.
+        metrics: of the average.
+
+    Raises:
+        ConfigurationError, RunLocked, SaveFailed: as for `beginning.begin`.
+    """
+    config = replace(
+        config_from(newest_of(members).card.settings),
+        run=paths.run,
+        root=str(paths.root),
+        resume="auto",
+        fork_from=None,
+        partial=False,
+    )
+    origin = Origin("average", tuple(member.name for member in members))
+    begin(origin, config, data, state, metrics)
 
 
 def mean_weights(members: Sequence[Member]) -> dict[str, tf.Tensor]:

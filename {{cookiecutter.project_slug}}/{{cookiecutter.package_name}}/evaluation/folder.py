@@ -2,8 +2,8 @@
 
 import json
 
-from .checkpoints.files import write_bytes, write_text
-from .errors import ConfigurationError
+from ..checkpoints.files import write_bytes, write_text
+from ..errors import ConfigurationError
 from .outcome import Outcome
 from .pictures import draw_confusion, draw_mistakes, is_image, png, worst_mistakes
 

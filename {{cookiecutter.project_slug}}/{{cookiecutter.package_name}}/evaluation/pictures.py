@@ -5,8 +5,8 @@ from io import BytesIO
 import numpy as np
 from matplotlib.figure import Figure
 
-from .data import Examples
-from .evaluation import Predictions
+from ..data import Examples
+from .predictions import Predictions
 
 # More would not be readable.
 MOST_COUNTS = 20  # classes

@@ -40,8 +40,8 @@ class Statistics:
         if not len(finite):
             return cls(None, None, None, None, zeros, nan, inf)
         with np.errstate(over="ignore"):  # the sum of the largest numbers is infinite
-            found = [finite.mean(), finite.std(), finite.min(), finite.max()]
-        return cls(*map(float, found), zeros, nan, inf)
+            mean, deviation = float(finite.mean()), float(finite.std())
+        return cls(mean, deviation, float(finite.min()), float(finite.max()), zeros, nan, inf)
 
     @property
     def flag(self) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..config_file import OF_THE_CALL, config_from, flat
-from .card import Card
-from .difference import Difference, Places, canonical, compare
-from .restore import Restorer
-from .structure import Structure
+from ...config_file import OF_THE_CALL, config_from, flat
+from ...rebuild import rebuild
+from ..card import Card
+from ..difference import Difference, Places, canonical, compare
+from ..restore import Restorer
+from ..structure import Structure
 from .tensors import Tensors
 from .value_difference import ValueDifference, value_difference
 from .verification import require_good
@@ -81,9 +82,6 @@ def compare_with_model(checkpoint: epath.Path, places: Places) -> Comparison:
         ConfigurationError: the present code cannot build it.
         DamagedCheckpoint, ForeignCheckpoint: it cannot be compared.
     """
-    # Here, so that the other commands work while a model's file is being written.
-    from ..rebuild import rebuild  # noqa: PLC0415
-
     card = require_good(checkpoint)
     state = rebuild(card)
     model = Restorer(tf.train.Checkpoint(**state.parts), {}).structure

@@ -1,0 +1,1 @@
+"""Looking into checkpoints: reading, verifying and comparing what is in them."""

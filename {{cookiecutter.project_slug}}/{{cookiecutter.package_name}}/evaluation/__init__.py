@@ -1,0 +1,1 @@
+"""Scoring checkpoints, their averages and their ensembles on the held-out examples."""
