@@ -72,7 +72,7 @@ def train_a_little(state, steps=2):
         state.step.assign_add(1)
 
 
-def run(main, *arguments):
+def run_main(main, *arguments):
     """Runs a command in this process; gives its exit code."""
     with pytest.raises(SystemExit) as caught:
         session.run(lambda: main([*map(str, arguments)]))
@@ -135,14 +135,6 @@ def flip(file, position=None):
     print(f"flipped byte {position} of {file.name}")
     contents[position] ^= 0xFF
     file.write_bytes(contents)
-
-
-def run_main(main, *arguments):
-    """Runs a command in this process; gives its exit code."""
-    try:
-        session.run(lambda: main([*map(str, arguments)]))
-    except SystemExit as ended:
-        return ended.code
 
 
 def start(*arguments, script="train.py", path=PROJECT, cwd=None, under=(), preexec_fn=None):

@@ -25,7 +25,7 @@ from .helpers import (
     SHAPE,
     files_in,
     log_of,
-    run,
+    run_main,
     saved_values,
     small_state,
     train_a_little,
@@ -40,8 +40,9 @@ SMALL = ["--model.hidden", 8, "--model.dropout", 0.5]
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
-    assert run(train.main, "--root", root, "--run", "a", *SMALL, "--epochs", 3) == 0
-    assert run(evaluate.main, "--root", root, "--run", "a", "--average", 3, "--save-as", "b") == 0
+    assert run_main(train.main, "--root", root, "--run", "a", *SMALL, "--epochs", 3) == 0
+    arguments = ["--root", root, "--run", "a", "--average", 3, "--save-as", "b"]
+    assert run_main(evaluate.main, *arguments) == 0
     return root
 
 
@@ -57,7 +58,7 @@ def cnn(tmp_path_factory):
     """A run of a network with batch normalisation."""
     root = tmp_path_factory.mktemp("cnn")
     settings = ["--model.name", "cnn", "--model.hidden", 4, "--data.shift", 1, "--epochs", 2]
-    assert run(train.main, "--root", root, *settings) == 0
+    assert run_main(train.main, "--root", root, *settings) == 0
     return root
 
 
@@ -84,7 +85,7 @@ def test_weights_are_the_mean_and_all_else_is_the_newest_members(trained):
 
 
 def test_the_average_stands_beside_its_members(trained, capsys):
-    assert run(evaluate.main, "--root", trained, "--run", "a", "--average", 3, "--json") == 0
+    assert run_main(evaluate.main, "--root", trained, "--run", "a", "--average", 3, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     lines = [line for line in log_of(trained / "runs/a") if "val_loss" in line]
     assert [member["checkpoint"] for member in found["members"]] == ["a@44", "a@88", "a@132"]
@@ -93,12 +94,12 @@ def test_the_average_stands_beside_its_members(trained, capsys):
         assert member["val_loss"] == pytest.approx(line["val_loss"], abs=1e-12)
     assert (trained / "runs/a/evaluations/average-a@44-a@88-a@132/metrics.json").exists()
 
-    assert run(evaluate.main, "--root", trained, "--average", "a@44", "a@88", "a") == 0
+    assert run_main(evaluate.main, "--root", trained, "--average", "a@44", "a@88", "a") == 0
     printed = capsys.readouterr().out
     for text in ("a@44", "a@132", "average of 3", f"{found['average']['val_loss']:.4f}"):
         assert text in printed
 
-    assert run(evaluate.main, "--root", trained, "--run", "b", "--json") == 0
+    assert run_main(evaluate.main, "--root", trained, "--run", "b", "--json") == 0
     kept = json.loads(capsys.readouterr().out)
     assert {name: kept[name] for name in ("val_loss", "val_accuracy")} == found["average"]
 
@@ -114,13 +115,13 @@ def test_a_kept_average_is_listed_forked_and_resumed_as_any_run(trained, capsys)
     assert json.loads((trained / "runs/b/config.json").read_text())["model"]["hidden"] == [8]
     assert (trained / "runs/b/checkpoints/best/ckpt-132.index").exists()
 
-    assert run(checkpoints.main, "list", "--root", trained, "--run", "b") == 0
+    assert run_main(checkpoints.main, "list", "--root", trained, "--run", "b") == 0
     assert "average of a@44, a@88, a@132" in capsys.readouterr().out
-    assert run(train.main, "--root", trained, "--run", "b", *SMALL, "--epochs", 4) == 0
+    assert run_main(train.main, "--root", trained, "--run", "b", *SMALL, "--epochs", 4) == 0
     assert "Restored step 132 (epoch 3)" in capsys.readouterr().out
     assert [line["step"] for line in log_of(trained / "runs/b")] == [176]
     fork = ["--run", "c", "--fork-from", "b@132", *SMALL, "--epochs", 4]
-    assert run(train.main, "--root", trained, *fork) == 0
+    assert run_main(train.main, "--root", trained, *fork) == 0
     last = "checkpoints/ckpt-176"
     assert saved_values(trained / "runs/c" / last) == saved_values(trained / "runs/b" / last)
 
@@ -129,7 +130,7 @@ def test_a_run_with_checkpoints_is_not_overwritten(trained, capsys):
     before = files_in(trained)
     for name in ("a", "b"):
         keep = ["--run", "a", "--average", 2, "--save-as", name]
-        assert run(evaluate.main, "--root", trained, *keep) == 2
+        assert run_main(evaluate.main, "--root", trained, *keep) == 2
         assert f"Run '{name}' has checkpoints already" in capsys.readouterr().err
     assert files_in(trained) == before
 
@@ -145,8 +146,8 @@ def test_a_run_that_has_begun_meanwhile_is_not_overwritten(trained):
 
 def test_members_of_another_structure_are_refused(trained, capsys):
     other = ["--run", "c", "--model.hidden", 12, "--epochs", 1]
-    assert run(train.main, "--root", trained, *other) == 0
-    assert run(evaluate.main, "--root", trained, "--average", "c", "a", "--save-as", "d") == 3
+    assert run_main(train.main, "--root", trained, *other) == 0
+    assert run_main(evaluate.main, "--root", trained, "--average", "c", "a", "--save-as", "d") == 3
     errors = capsys.readouterr().err
     assert "shape (64, 12) in the checkpoint, (64, 8) in the model" in errors
     assert "The model is that of a@132" in errors
@@ -157,8 +158,8 @@ def test_members_of_another_structure_are_refused(trained, capsys):
 def test_members_may_have_other_seeds_and_batches(trained):
     other = ["--run", "c", "--fork-from", "a", *SMALL, "--epochs", 4]
     other += ["--seed", 5, "--data.batch-size", 16, "--data.shift", 1]
-    assert run(train.main, "--root", trained, *other) == 0
-    assert run(evaluate.main, "--root", trained, "--average", "a", "c", "--save-as", "d") == 0
+    assert run_main(train.main, "--root", trained, *other) == 0
+    assert run_main(evaluate.main, "--root", trained, "--average", "a", "c", "--save-as", "d") == 0
     assert read_card(trained / "runs/d/checkpoints/ckpt-356").settings["seed"] == 5
 
 
@@ -167,7 +168,7 @@ def test_a_damaged_member_ends_with_code_4(trained, capsys):
     good = data.read_bytes()
     data.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
     keep = ["--run", "a", "--average", 3, "--save-as", "c"]
-    assert run(evaluate.main, "--root", trained, *keep) == 4
+    assert run_main(evaluate.main, "--root", trained, *keep) == 4
     assert "ckpt-44 is damaged" in capsys.readouterr().err
     assert not (trained / "runs/c").exists()
 
@@ -244,5 +245,6 @@ def test_layers_that_training_does_not_move_keep_their_statistics():
     ],
 )
 def test_wrong_usage(trained_once, kind, references, message, capsys):
-    assert run(evaluate.main, "--root", trained_once, "--run", "a", f"--{kind}", *references) == 2
+    arguments = ["--root", trained_once, "--run", "a", f"--{kind}", *references]
+    assert run_main(evaluate.main, *arguments) == 2
     assert message in capsys.readouterr().err

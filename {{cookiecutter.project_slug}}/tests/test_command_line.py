@@ -8,7 +8,7 @@ from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 
 import pytest
 
-from .helpers import PROJECT, finish, log_of, run, start
+from .helpers import PROJECT, finish, log_of, run_main, start
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize("main", [train.main, evaluate.main, checkpoints.main])
 def test_help(main, capsys):
-    assert run(main, "--help") == 0
+    assert run_main(main, "--help") == 0
     assert "usage:" in capsys.readouterr().out
 
 
@@ -40,7 +40,7 @@ def test_help(main, capsys):
     ],
 )
 def test_wrong_usage_ends_with_code_2_and_leaves_nothing(root, arguments, message, capsys):
-    assert run(train.main, "--root", root, *arguments) == 2
+    assert run_main(train.main, "--root", root, *arguments) == 2
     captured = capsys.readouterr()
     assert message in captured.out + captured.err
     assert "Traceback" not in captured.out + captured.err
@@ -48,7 +48,7 @@ def test_wrong_usage_ends_with_code_2_and_leaves_nothing(root, arguments, messag
 
 
 def test_plain_lines_where_there_is_no_terminal(root, capsys):
-    assert run(train.main, "--root", root, "--epochs", 1, "--model.hidden", 8) == 0
+    assert run_main(train.main, "--root", root, "--epochs", 1, "--model.hidden", 8) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert lines[1].startswith("epoch 1/1  step 44  loss ")
@@ -80,7 +80,7 @@ def test_an_epoch_ends_with_validation(trained):
     ],
 )
 def test_a_checkpoint_that_is_not_there(trained, command, message, capsys):
-    assert run(checkpoints.main, *command, "--root", trained) == 2
+    assert run_main(checkpoints.main, *command, "--root", trained) == 2
     assert message in capsys.readouterr().err
     assert [folder.name for folder in (trained / "runs").iterdir()] == ["default"]
 
@@ -89,11 +89,11 @@ def test_a_checkpoint_that_is_not_there(trained, command, message, capsys):
 def test_a_name_with_two_meanings_is_refused(trained, command, capsys):
     (trained / "runs/44").mkdir()
     try:
-        assert run(checkpoints.main, command, "44", "--root", trained) == 2
+        assert run_main(checkpoints.main, command, "44", "--root", trained) == 2
         if command != "diff":
             assert "'44' is ambiguous" in capsys.readouterr().err
             return
-        assert run(checkpoints.main, "diff", "88", "44", "--root", trained) == 2
+        assert run_main(checkpoints.main, "diff", "88", "44", "--root", trained) == 2
         assert "'44' is ambiguous" in capsys.readouterr().err
     finally:
         (trained / "runs/44").rmdir()
@@ -112,10 +112,10 @@ def test_commands_need_no_model(trained, tmp_path):
 
 def test_a_root_that_cannot_be_used(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert run(train.main, "--root", tmp_path / "file") == 2
+    assert run_main(train.main, "--root", tmp_path / "file") == 2
     assert "cannot be used for a run" in capsys.readouterr().err
 
 
 def test_the_default_run_learns(root):
-    assert run(train.main, "--root", root) == 0
+    assert run_main(train.main, "--root", root) == 0
     assert log_of(root / "runs/default")[-1]["val_accuracy"] > 0.97

@@ -11,7 +11,7 @@ from {{ cookiecutter.package_name }}.evaluation.predictions import Predictions
 import numpy as np
 import pytest
 
-from .helpers import log_of, run
+from .helpers import log_of, run_main
 
 MLP = ["--run", "mlp", "--model.hidden", 8]
 CNN = ["--run", "cnn", "--model.name", "cnn", "--model.hidden", 4]
@@ -20,8 +20,8 @@ CNN = ["--run", "cnn", "--model.name", "cnn", "--model.hidden", 4]
 @pytest.fixture(scope="module")
 def trained_once(tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
-    assert run(train.main, "--root", root, *MLP, "--epochs", 2) == 0
-    assert run(train.main, "--root", root, *CNN, "--epochs", 1) == 0
+    assert run_main(train.main, "--root", root, *MLP, "--epochs", 2) == 0
+    assert run_main(train.main, "--root", root, *CNN, "--epochs", 1) == 0
     return root
 
 
@@ -56,7 +56,7 @@ def test_probabilities_too_small_for_a_number_still_count():
 
 def test_members_may_be_of_several_runs_and_kinds(trained, capsys):
     members = ["--ensemble", "mlp@44", "mlp@best", "cnn"]
-    assert run(evaluate.main, "--root", trained, *members, "--json") == 0
+    assert run_main(evaluate.main, "--root", trained, *members, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     logged = [*log_of(trained / "runs/mlp"), *log_of(trained / "runs/cnn")]
     assert [member["checkpoint"] for member in found["members"]] == ["mlp@44", "mlp@88", "cnn@44"]
@@ -69,7 +69,7 @@ def test_members_may_be_of_several_runs_and_kinds(trained, capsys):
     assert json.loads((folder / "metrics.json").read_text()) == found
     assert (folder / "confusion.png").exists()
 
-    assert run(evaluate.main, "--root", trained, "--run", "mlp", "--ensemble", 2) == 0
+    assert run_main(evaluate.main, "--root", trained, "--run", "mlp", "--ensemble", 2) == 0
     printed = capsys.readouterr().out
     for text in ("mlp@44", "mlp@88", "ensemble of 2", "val_accuracy"):
         assert text in printed
@@ -77,14 +77,14 @@ def test_members_may_be_of_several_runs_and_kinds(trained, capsys):
 
 def test_members_must_hold_out_the_same_examples(trained, capsys):
     other = ["--run", "other", "--model.hidden", 8, "--data.validation", 0.3, "--epochs", 1]
-    assert run(train.main, "--root", trained, *other) == 0
+    assert run_main(train.main, "--root", trained, *other) == 0
     for kind in ("--ensemble", "--average"):
-        assert run(evaluate.main, "--root", trained, kind, "mlp", "other") == 2
+        assert run_main(evaluate.main, "--root", trained, kind, "mlp", "other") == 2
         assert "mlp@88 and other@39 cannot be combined" in capsys.readouterr().err
 
 
 def test_a_damaged_member_ends_with_code_4(trained, capsys):
     data = trained / "runs/cnn/checkpoints/ckpt-44.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:-100])
-    assert run(evaluate.main, "--root", trained, "--ensemble", "mlp", "cnn") == 4
+    assert run_main(evaluate.main, "--root", trained, "--ensemble", "mlp", "cnn") == 4
     assert "ckpt-44 is damaged" in capsys.readouterr().err

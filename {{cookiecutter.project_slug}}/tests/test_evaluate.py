@@ -22,7 +22,7 @@ from {{ cookiecutter.package_name }}.evaluation.predictions import Predictions
 import numpy as np
 import pytest
 
-from .helpers import PROJECT, log_of, run
+from .helpers import PROJECT, log_of, run_main
 
 SMALL = ["--model.hidden", 8]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -32,7 +32,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def trained(tmp_path_factory):
     """A run `a` of two epochs of 44 steps."""
     root = tmp_path_factory.mktemp("a folder")
-    assert run(train.main, "--root", root, "--run", "a", *SMALL, "--epochs", 2) == 0
+    assert run_main(train.main, "--root", root, "--run", "a", *SMALL, "--epochs", 2) == 0
     return root
 
 
@@ -45,7 +45,7 @@ def predictions_of(labels, probabilities):
 @pytest.mark.parametrize("at", ["latest", "88", "epoch:2", "best", "a@44"])
 def test_the_metrics_are_those_of_training(trained, capsys, at):
     reference = ["--at", at] if "@" in at else ["--run", "a", "--at", at]
-    assert run(evaluate.main, "--root", trained, *reference, "--json") == 0
+    assert run_main(evaluate.main, "--root", trained, *reference, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     (line,) = [line for line in log_of(trained / "runs/a") if line["step"] == found["step"]]
     assert found["checkpoint"] == f"a@{line['step']}"
@@ -55,7 +55,7 @@ def test_the_metrics_are_those_of_training(trained, capsys, at):
 
 
 def test_metrics_and_pictures_are_kept_in_the_runs_folder(trained, capsys):
-    assert run(evaluate.main, "--root", trained, "--run", "a", "--json") == 0
+    assert run_main(evaluate.main, "--root", trained, "--run", "a", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     folder = trained / "runs/a/evaluations/ckpt-88"
     assert printed.pop("folder") == str(folder)
@@ -68,7 +68,7 @@ def test_metrics_and_pictures_are_kept_in_the_runs_folder(trained, capsys):
     for name in ("confusion.png", "mistakes.png"):
         assert (folder / name).read_bytes().startswith(PNG)
 
-    assert run(evaluate.main, "--root", trained, "--run", "a") == 0
+    assert run_main(evaluate.main, "--root", trained, "--run", "a") == 0
     first, second = capsys.readouterr().out.splitlines()
     assert "ckpt-88 (epoch 2): val_loss " in first
     assert second == f"Saved the metrics and pictures in {folder}."
@@ -78,11 +78,11 @@ def test_data_that_was_moved_and_is_not_of_images(root, tmp_path, capsys):
     digits = load_data(DataConfig())
     data = tmp_path / "here.npz"
     np.savez(data, x=digits.training.x.reshape(len(digits.training), -1), y=digits.training.y)
-    assert run(train.main, "--root", root, "--epochs", 1, *SMALL, "--data.path", data) == 0
+    assert run_main(train.main, "--root", root, "--epochs", 1, *SMALL, "--data.path", data) == 0
     data.rename(tmp_path / "there.npz")
-    assert run(evaluate.main, "--root", root) == 2
+    assert run_main(evaluate.main, "--root", root) == 2
     assert "There is no data file" in capsys.readouterr().err
-    assert run(evaluate.main, "--root", root, "--data-path", tmp_path / "there.npz") == 0
+    assert run_main(evaluate.main, "--root", root, "--data-path", tmp_path / "there.npz") == 0
     expected = "No picture of the mistakes: examples of shape (64,) are not images."
     assert expected in capsys.readouterr().out
     assert not list((root / "runs/default/evaluations").rglob("mistakes.png"))
@@ -93,11 +93,11 @@ def test_a_model_without_mistakes(root, tmp_path, capsys):
     np.savez(tmp_path / "easy.npz", x=np.ones((80, 2, 2), np.float32) * y[:, None, None], y=y)
     easy = ["--data.path", tmp_path / "easy.npz", "--data.batch-size", 8, "--model.dropout", 0]
     settings = [*easy, "--epochs", 3, "--optimizer.learning-rate", 0.05]
-    assert run(train.main, "--root", root, *settings) == 0
+    assert run_main(train.main, "--root", root, *settings) == 0
     folder = root / "runs/default/evaluations/ckpt-24"
     folder.mkdir(parents=True)
     (folder / "mistakes.png").write_bytes(b"of an earlier evaluation")
-    assert run(evaluate.main, "--root", root) == 0
+    assert run_main(evaluate.main, "--root", root) == 0
     assert "No picture of the mistakes: there are none." in capsys.readouterr().out
     assert {path.name for path in folder.iterdir()} == {"confusion.png", "metrics.json"}
 
@@ -150,7 +150,7 @@ def test_what_is_an_image(shape, expected):
     ],
 )
 def test_wrong_usage(trained, arguments, code, message, capsys):
-    assert run(evaluate.main, "--root", trained, "--run", "a", *arguments) == code
+    assert run_main(evaluate.main, "--root", trained, "--run", "a", *arguments) == code
     assert message in capsys.readouterr().err
 
 
@@ -158,7 +158,7 @@ def test_a_damaged_checkpoint(root, trained, capsys):
     shutil.copytree(trained, root, dirs_exist_ok=True)
     data = root / "runs/a/checkpoints/ckpt-88.data-00000-of-00001"
     data.write_bytes(data.read_bytes()[:-100])
-    assert run(evaluate.main, "--root", root, "--run", "a") == 4
+    assert run_main(evaluate.main, "--root", root, "--run", "a") == 4
     assert "ckpt-88 is damaged" in capsys.readouterr().err
 
 
@@ -166,7 +166,7 @@ def test_a_folder_that_cannot_be_written(root, trained, capsys):
     shutil.copytree(trained, root, dirs_exist_ok=True)
     shutil.rmtree(root / "runs/a/evaluations", ignore_errors=True)
     (root / "runs/a/evaluations").write_text("a file")
-    assert run(evaluate.main, "--root", root, "--run", "a") == 2
+    assert run_main(evaluate.main, "--root", root, "--run", "a") == 2
     captured = capsys.readouterr()
     assert "cannot be written" in captured.err
     assert "val_loss" in captured.out

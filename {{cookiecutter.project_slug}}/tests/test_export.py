@@ -5,7 +5,6 @@ import shutil
 from pathlib import Path
 
 import train
-from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.checkpoints.reader import read_variables
@@ -20,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 from . import v1_network
-from .helpers import files_in, log_of, small_state
+from .helpers import files_in, log_of, run_main, small_state
 
 MLP = ["--model.hidden", "8", "--model.dropout", "0", "--log-every", "1", "--save-every", "20"]
 SGD = ["--optimizer.name", "sgd", "--optimizer.learning-rate", "0.01"]
@@ -29,9 +28,7 @@ OTHER = Path(__file__).parent / "fixtures" / ("tf215" if KERAS_3 else "tf221")
 
 def run(*arguments, main=checkpoints.main):
     """Runs a command in this process; gives its exit code."""
-    with pytest.raises(SystemExit) as caught:
-        session.run(lambda: main([*map(str, arguments)]))
-    return caught.value.code
+    return run_main(main, *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -4,22 +4,19 @@ import json
 import shutil
 
 import train
-from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 
 import pytest
 
-from .helpers import files_in, finish, log_of, saved_values, start
+from .helpers import files_in, finish, log_of, run_main, saved_values, start
 
 SMALL = ["--model.hidden", "8", "--model.dropout", "0.5"]
 
 
 def run(root, *settings, main=train.main):
     """Runs a command in this process; gives its exit code."""
-    with pytest.raises(SystemExit) as caught:
-        session.run(lambda: main([*map(str, settings), "--root", str(root)]))
-    return caught.value.code
+    return run_main(main, *settings, "--root", root)
 
 
 @pytest.fixture(scope="module")

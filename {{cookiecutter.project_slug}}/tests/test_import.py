@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import train
-from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.checkpoints.card import CARD_KEY
@@ -20,7 +19,7 @@ import pytest
 import tensorflow as tf
 
 from . import v1_network
-from .helpers import files_in, log_of, manager_of, small_state, train_a_little
+from .helpers import files_in, log_of, manager_of, run_main, small_state, train_a_little
 
 FIXTURES = Path(__file__).parent / "fixtures"
 WRITTEN = {
@@ -37,9 +36,7 @@ GENERATORS = {True: "dropout/seed_generator_state", False: "untracked/generator_
 
 def run(*arguments, main=checkpoints.main):
     """Runs a command in this process; gives its exit code."""
-    with pytest.raises(SystemExit) as caught:
-        session.run(lambda: main([*map(str, arguments)]))
-    return caught.value.code
+    return run_main(main, *arguments)
 
 
 def imported(root, name, *settings):

@@ -5,14 +5,13 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 
 import h5py
 import numpy as np
 import pytest
 
-from .helpers import files_in
+from .helpers import files_in, run_main
 
 FIXTURES = Path(__file__).parent / "fixtures" / "tf221"
 MLP = ["--model.hidden", "8", "--model.dropout", "0"]
@@ -21,9 +20,7 @@ MLP = ["--model.hidden", "8", "--model.dropout", "0"]
 def run(root, path, *settings):
     """Imports a file as the run `new`; gives the exit code."""
     command = ["import", path, "--run", "new", "--root", root, *MLP, *settings]
-    with pytest.raises(SystemExit) as caught:
-        session.run(lambda: checkpoints.main([*map(str, command)]))
-    return caught.value.code
+    return run_main(checkpoints.main, *command)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import json
 
-from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.checkpoints.reader import read_variables
@@ -13,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from . import v1_network
-from .helpers import files_in
+from .helpers import files_in, run_main
 
 MLP = ["--model.hidden", "8", "--model.dropout", "0"]
 SGD = ["--optimizer.name", "sgd", "--optimizer.learning-rate", "0.01"]
@@ -34,9 +33,7 @@ def scoped(tmp_path_factory):
 def run(root, path, *settings):
     """Imports a file as the run `new`; gives the exit code."""
     command = ["import", path, "--run", "new", "--root", root, *MLP, *settings]
-    with pytest.raises(SystemExit) as caught:
-        session.run(lambda: checkpoints.main([*map(str, command)]))
-    return caught.value.code
+    return run_main(checkpoints.main, *command)
 
 
 def values_of(root, step):

@@ -16,7 +16,7 @@ from {{ cookiecutter.package_name }}.report.table import best
 import pytest
 import tensorflow as tf
 
-from .helpers import finish, read_until, run, start
+from .helpers import finish, read_until, run_main, start
 
 SMALL = ["--model.hidden", 8]
 OFTEN = ["--save-every", 15, "--log-every", 10]
@@ -26,9 +26,9 @@ OFTEN = ["--save-every", 15, "--log-every", 10]
 def trained(tmp_path_factory):
     """A run `a` of two epochs of 44 steps, and its fork `b` with a third."""
     root = tmp_path_factory.mktemp("a folder")
-    assert run(train.main, "--root", root, "--run", "a", *SMALL, *OFTEN, "--epochs", 2) == 0
+    assert run_main(train.main, "--root", root, "--run", "a", *SMALL, *OFTEN, "--epochs", 2) == 0
     fork = ["--run", "b", "--fork-from", "a@60", *SMALL, *OFTEN, "--epochs", 3]
-    assert run(train.main, "--root", root, *fork) == 0
+    assert run_main(train.main, "--root", root, *fork) == 0
     return root
 
 
@@ -69,7 +69,7 @@ def test_curves_have_no_point_twice_and_none_missing_after_a_kill_and_a_rewind(r
     process.kill()
     finish(process)
     epochs = saved_steps(root)[-1] // 44 + 2
-    assert run(train.main, *settings, "--epochs", epochs) == 0
+    assert run_main(train.main, *settings, "--epochs", epochs) == 0
     assert steps_drawn(folder) == expected_steps(44 * epochs)
     assert steps_in_tensorboard(folder) == expected_steps(44 * epochs)
 
@@ -79,7 +79,7 @@ def test_curves_have_no_point_twice_and_none_missing_after_a_kill_and_a_rewind(r
         files.remove(checkpoint)
     (kept,) = saved_steps(root)
     history.record(paths, "rewind", kept)
-    assert run(train.main, *settings, "--epochs", epochs) == 0
+    assert run_main(train.main, *settings, "--epochs", epochs) == 0
     assert steps_drawn(folder) == expected_steps(44 * epochs)
     assert steps_in_tensorboard(folder) == expected_steps(44 * epochs)
 
@@ -143,7 +143,7 @@ def test_a_run_that_diverged_is_drawn():
 
 
 def test_the_picture_and_the_table(trained, tmp_path, capsys):
-    assert run(report.main, "--root", trained, "--run", "a", "b", "a") == 0
+    assert run_main(report.main, "--root", trained, "--run", "a", "b", "a") == 0
     printed = capsys.readouterr().out
     picture = trained / "runs/report-a-b.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -151,7 +151,7 @@ def test_the_picture_and_the_table(trained, tmp_path, capsys):
     assert "val_accuracy" in printed
 
     output = tmp_path / "new folder" / "curves.png"
-    assert run(report.main, "--root", trained, "--run", "b", "--output", output, "--json") == 0
+    assert run_main(report.main, "--root", trained, "--run", "b", "--output", output, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["picture"] == str(output)
     assert output.exists()
@@ -161,7 +161,7 @@ def test_the_picture_and_the_table(trained, tmp_path, capsys):
     assert entry["checkpoints"][-1] == 132
     assert entry["events"][0]["sources"] == ["a@60"]
     # The picture in runs/ is not taken for a run.
-    assert run(report.main, "--root", trained, "--run", "nope") == 2
+    assert run_main(report.main, "--root", trained, "--run", "nope") == 2
     assert "Runs: a, b." in capsys.readouterr().err
 
 
@@ -184,7 +184,7 @@ def test_a_long_name_is_cut_in_the_picture_and_in_its_path():
     ],
 )
 def test_wrong_usage(trained, arguments, message, capsys):
-    assert run(report.main, "--root", trained, *arguments) == 2
+    assert run_main(report.main, "--root", trained, *arguments) == 2
     assert message in capsys.readouterr().err
 
 
@@ -192,8 +192,8 @@ def test_a_run_without_metrics_and_a_picture_that_cannot_be_written(root, traine
     shutil.copytree(trained / "runs/a", root / "runs/a")
     picture = root / "runs/report-a.png"
     picture.mkdir()
-    assert run(report.main, "--root", root, "--run", "a") == 2
+    assert run_main(report.main, "--root", root, "--run", "a") == 2
     assert f"{picture} cannot be written" in capsys.readouterr().err
     Path(root / "runs/a/metrics.jsonl").unlink()
-    assert run(report.main, "--root", root, "--run", "a") == 2
+    assert run_main(report.main, "--root", root, "--run", "a") == 2
     assert "Run 'a' has no metrics" in capsys.readouterr().err

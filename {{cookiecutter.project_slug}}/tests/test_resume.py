@@ -3,7 +3,6 @@
 import shutil
 
 import train
-from {{ cookiecutter.package_name }} import session
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.config import OptimizerConfig
 from {{ cookiecutter.package_name }}.optimizers import build_optimizer
@@ -17,6 +16,7 @@ from .helpers import (
     finish,
     log_of,
     manager_of,
+    run_main,
     saved_values,
     small_model,
     small_state,
@@ -30,9 +30,7 @@ SMALL = ["--model.hidden", "8", "--log-every", "10"]
 
 def run(root, *settings):
     """Runs train.py in this process; gives its exit code."""
-    with pytest.raises(SystemExit) as caught:
-        session.run(lambda: train.main(["--root", str(root), *SMALL, *settings]))
-    return caught.value.code
+    return run_main(train.main, "--root", root, *SMALL, *settings)
 
 
 @pytest.fixture(scope="module")

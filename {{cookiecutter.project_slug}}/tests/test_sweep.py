@@ -6,7 +6,7 @@ import train
 from {{ cookiecutter.package_name }}.checkpoints import read_card
 from {{ cookiecutter.package_name }}.report import __main__ as report
 
-from .helpers import PROJECT, run
+from .helpers import PROJECT, run_main
 
 MAINS = {("train.py",): train.main, ("-m", report.__package__): report.main}
 
@@ -26,7 +26,7 @@ def run_all(root):
             arguments += ["--model.hidden", 8]
         if "--fork-from" in arguments:
             arguments[arguments.index("--epochs") + 1] = 6
-        assert run(MAINS[script], *arguments) == 0
+        assert run_main(MAINS[script], *arguments) == 0
 
 
 def test_the_sweep_can_be_run_again(root, capsys):

@@ -5,8 +5,8 @@ import weakref
 
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 from {{ cookiecutter.package_name }}.checkpoints.card import CARD_KEY
-from {{ cookiecutter.package_name }}.checkpoints.inspection.tensors import Tensors
-from {{ cookiecutter.package_name }}.checkpoints.inspection.verification import condition_of
+from {{ cookiecutter.package_name }}.checkpoints.tensors import Tensors
+from {{ cookiecutter.package_name }}.checkpoints.verification import condition_of
 
 import numpy as np
 import pytest

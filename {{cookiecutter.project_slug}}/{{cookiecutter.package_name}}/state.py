@@ -4,7 +4,8 @@ from itertools import count
 
 import tensorflow as tf
 
-from .checkpoints.structure import reachable_variables, variable_paths
+from .checkpoints.naming import variable_paths
+from .checkpoints.structure import reachable_variables
 from .compat import keras, variables_of
 from .errors import ConfigurationError
 

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from ..checkpoints.structure import named_layers, reachable_variables
+from ..checkpoints.naming import named_layers
+from ..checkpoints.structure import reachable_variables
 from ..compat import as_variable, keras
 from ..state import TrainState
 

@@ -5,13 +5,8 @@ from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 
-from ..checkpoints.structure import (
-    VariableEntry,
-    describe_variables,
-    layer_variables,
-    named_layers,
-    variable_paths,
-)
+from ..checkpoints.naming import layer_variables, named_layers, variable_paths
+from ..checkpoints.structure import VariableEntry, describe_variables
 from ..compat import as_variable, keras
 from ..state import TrainState
 

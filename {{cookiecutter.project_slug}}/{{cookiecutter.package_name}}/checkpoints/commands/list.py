@@ -12,8 +12,8 @@ from ...errors import ConfigurationError
 from ...paths import Paths
 from .. import files
 from ..directory import Directory
-from ..inspection.verification import condition_of
 from ..locate import all_checkpoints
+from ..verification import condition_of
 from .options import Options
 from .output import light_table, print_json
 

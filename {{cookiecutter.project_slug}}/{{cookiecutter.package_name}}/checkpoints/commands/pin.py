@@ -7,8 +7,8 @@ from ...errors import ConfigurationError
 from ...paths import Paths
 from .. import files
 from ..directory import Directory
-from ..inspection.verification import condition_of
 from ..locate import find, resolve
+from ..verification import condition_of
 from .options import Options
 from .output import print_json
 

@@ -6,8 +6,8 @@ from ...paths import Paths
 from ...rewinding import Rewound, rewind
 from ...session import RunLock
 from ..card import Card
-from ..inspection.verification import require_good
 from ..locate import find, resolve
+from ..verification import require_good
 from .options import Options
 from .output import print_json
 

@@ -16,10 +16,10 @@ from rich.table import Table
 from ...config_file import flat
 from ..card import Card
 from ..inspection.statistics import Statistics
-from ..inspection.tensors import Tensors
 from ..locate import locate
 from ..reader import read_card
 from ..structure import VariableEntry
+from ..tensors import Tensors
 from .options import Options
 from .output import light_table, number, print_json
 
@@ -71,15 +71,15 @@ def with_statistics(card: Card, statistics: AllStatistics) -> dict[str, Any]:
 
 def tables(card: Card, statistics: AllStatistics) -> list[Table]:
     """Everything, for a terminal of 80 columns."""
-    facts: list[tuple[str, object]] = [("step", card.step), ("epoch", card.epoch), ("created", card.created)]
-    facts += [("origin", card.origin), *card.versions.items(), *card.metrics.items()]
+    facts: dict[str, object] = {"step": card.step, "epoch": card.epoch, "created": card.created}
+    facts |= {"origin": card.origin, **card.versions, **card.metrics}
     layers = [[layer.path, layer.kind, dumps(layer.settings)] for layer in card.structure.layers]
     columns = ["path\nrole", "shape\ndtype", "bytes\nzeros", "mean\n± deviation", "min\nmax"]
     variables = [
         variable_cells(entry, statistics.get(entry.path)) for entry in card.structure.variables
     ]
     return [
-        table_of("checkpoint", ["", ""], facts),
+        table_of("checkpoint", ["", ""], list(facts.items())),
         table_of("settings", ["name", "value"], list(flat(card.settings).items())),
         table_of("layers", ["path", "class", "settings"], layers),
         table_of("variables", columns, variables),

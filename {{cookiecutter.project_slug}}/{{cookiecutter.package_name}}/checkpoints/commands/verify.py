@@ -4,8 +4,8 @@ import tyro
 
 from .. import files
 from ..errors import DamagedCheckpoint
-from ..inspection.verification import Condition, condition_of
 from ..locate import all_checkpoints, locate
+from ..verification import Condition, condition_of
 from .options import Options
 from .output import print_json
 

@@ -1,1 +1,1 @@
-"""Looking into checkpoints: reading, verifying and comparing what is in them."""
+"""Looking into checkpoints: the statistics and the comparison of their values."""

@@ -13,9 +13,9 @@ from ..card import Card
 from ..difference import Difference, Places, canonical, compare
 from ..restore import Restorer
 from ..structure import Structure
-from .tensors import Tensors
+from ..tensors import Tensors
+from ..verification import require_good
 from .value_difference import ValueDifference, value_difference
-from .verification import require_good
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from ..reader import UNREADABLE, damaged
-from ..structure import VariableEntry
+from .reader import UNREADABLE, damaged
+from .structure import VariableEntry
 
 
 class Tensors:

@@ -5,10 +5,10 @@ from typing import Literal
 
 from etils import epath
 
-from .. import files
-from ..card import Card
-from ..errors import DamagedCheckpoint, ForeignCheckpoint
-from ..reader import read_card
+from . import files
+from .card import Card
+from .errors import DamagedCheckpoint, ForeignCheckpoint
+from .reader import read_card
 from .tensors import Tensors
 
 # The end of an index that nothing reads: an empty block with its checksum, and a footer. See
