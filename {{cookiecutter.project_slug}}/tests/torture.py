@@ -13,7 +13,7 @@ from subprocess import Popen
 
 import tyro
 
-from .helpers import finish, log_of, saved_values, start
+from .helpers import finish, log_of, saved_values, start, steps_in
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,6 @@ def wait_for(process: Popen, checkpoints: Path, changes: int, *, in_a_save: bool
             seen, changes = names, changes - 1
         if changes <= 0 and (not in_a_save or any("_temp" in name for name in names)):
             return
-
-
-def steps_in(checkpoints: Path) -> list[int]:
-    """The steps that are saved."""
-    return [int(file.stem.rpartition("-")[2]) for file in checkpoints.glob("ckpt-*.index")]
 
 
 def compare(killed: Path, straight: Path, step: int) -> list[str]:
