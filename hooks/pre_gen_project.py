@@ -26,14 +26,15 @@ NEIGHBOURS = frozenset("__main__ conftest data docs evaluate runs test tests tra
 # What the project installs, by itself or through TensorFlow and its tools.
 NEEDED = frozenset(
     """
-    absl astunparse certifi charset_normalizer clang docstring_parser etils execnet filelock
-    flatbuffers fsspec gast google grpc h5py hatchling idna importlib_resources iniconfig keras
-    markdown markdown_it markupsafe mdurl ml_dtypes mypy mypyc namex numpy opt_einsum optree
-    packaging pasta pathspec pillow pip pluggy pre_commit protobuf psutil pygments pytest
-    pytest_xdist requests
-    rich ruff setuptools six tensorboard tensorboard_data_server tensorflow tensorflow_cpu
-    tensorflow_estimator tensorflow_io_gcs_filesystem termcolor tf_keras tox tox_uv typeguard
-    typing_extensions tyro urllib3 uv virtualenv werkzeug wheel wrapt xdist yaml zipp
+    absl astunparse certifi charset_normalizer clang contourpy cycler dateutil docstring_parser
+    etils execnet filelock flatbuffers fonttools fsspec gast google grpc h5py hatchling idna
+    importlib_resources iniconfig keras kiwisolver markdown markdown_it markupsafe matplotlib mdurl
+    ml_dtypes mpl_toolkits mypy mypy_extensions mypyc namex numpy opt_einsum optree packaging pasta
+    pathspec pillow pip pluggy pre_commit protobuf psutil pygments pylab pyparsing pytest
+    pytest_xdist python_dateutil requests rich ruff setuptools six tensorboard
+    tensorboard_data_server tensorflow tensorflow_cpu tensorflow_estimator
+    tensorflow_io_gcs_filesystem termcolor tf_keras tox tox_uv typeguard typing_extensions tyro
+    urllib3 uv virtualenv werkzeug wheel wrapt xdist yaml zipp
     """.split()
 )
 

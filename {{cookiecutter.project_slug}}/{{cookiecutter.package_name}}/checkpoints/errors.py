@@ -60,8 +60,8 @@ class ForeignCheckpoint(UserError):
 
     def __init__(self, checkpoint: epath.Path) -> None:
         super().__init__(
-            f"Checkpoint {checkpoint} has no card: it was not saved by this project. Nothing was "
-            "restored. Move it elsewhere, or start another run with --run NAME."
+            f"Checkpoint {checkpoint} has no card: this project did not save it. Make a run of it "
+            f"with: python -m {__package__} import {shlex.quote(str(checkpoint))} --run NAME"
         )
 
 

@@ -1,5 +1,6 @@
 """Reading checkpoints: every byte against its checksum."""
 
+import re
 from collections.abc import Iterable
 
 import tensorflow as tf
@@ -72,6 +73,7 @@ def read_variables(
 
 
 def damaged(checkpoint: epath.PathLike, error: Exception) -> DamagedCheckpoint:
-    """What an error in reading says of the checkpoint, in one line."""
-    reason = " ".join(str(error).split()) or type(error).__name__
+    """What an error in reading says of the checkpoint, in one line, without TensorFlow's notes."""
+    reason = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", str(error))
+    reason = " ".join(reason.split()) or type(error).__name__
     return DamagedCheckpoint(epath.Path(checkpoint), reason[:200])
