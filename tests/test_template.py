@@ -1,6 +1,7 @@
 """What holds for the template as a whole."""
 
 import configparser
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,3 +77,14 @@ def test_every_tensorflow_of_the_project_is_tested(bake: Callable[..., Path]):
     assert own == ["lint", "template", *generated[1:]]
     assert generated[0] == "lint"
     assert generated[1:] == [*(f"tf2{minor}" for minor in range(15, 22)), "keras2"]
+
+
+def test_every_promise_of_the_readme_is_proved():
+    table = (TEMPLATE / "README.md").read_text(encoding="utf-8").partition("## What happens")[2]
+    proofs = re.findall(r"`(test_\w+\.py)::(test_\w+)` \|$", table, re.MULTILINE)
+    rows = re.findall(r"^\| (?!\||---)", table, re.MULTILINE)
+
+    assert len(proofs) == len(rows) >= 15
+    tests = TEMPLATE / "{{cookiecutter.project_slug}}" / "tests"
+    for file, test in proofs:
+        assert f"\ndef {test}(" in (tests / file).read_text(encoding="utf-8"), test

@@ -257,7 +257,7 @@ def test_a_checkpoint_without_a_card_is_refused_and_not_set_aside(tmp_path):
     state = small_state()
     tf.train.Checkpoint(**state.parts).write(str(tmp_path / "ckpt-1"))
     values, files = values_of(state), files_in(tmp_path)
-    with pytest.raises(ForeignCheckpoint, match="it was not saved by this project") as caught:
+    with pytest.raises(ForeignCheckpoint, match="this project did not save it") as caught:
         manager_of(state, tmp_path).restore_or_initialize()
     assert caught.value.exit_code == 3
     assert values_of(state) == values
