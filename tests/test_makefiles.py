@@ -86,3 +86,16 @@ def test_the_environment_follows_pyproject(bake: Callable[..., Path]):
     os.utime(project / "pyproject.toml", ns=(newer, newer))
 
     assert subprocess.run(quick, cwd=project, check=False).returncode == 1
+
+
+def test_every_command_has_its_form_without_make(bake: Callable[..., Path]):
+    project = bake()
+    readme = (project / "README.md").read_text(encoding="utf-8").replace(".venv/bin/", "")
+    targets = ("train", "test", "sweep", "tensorboard", "lint")
+
+    lines = commands(project, *targets, NO_UV).splitlines()
+    plain = [line for line in lines if line.startswith(".venv/bin/")]
+    assert len(plain) >= 13
+    for line in plain:
+        command = line.partition("#")[0].strip().replace(".venv/bin/", "")
+        assert command in readme, command

@@ -10,7 +10,11 @@ from {{ cookiecutter.package_name }}.errors import ConfigurationError
 from {{ cookiecutter.package_name }}.evaluation.averaging import average, keep_average
 from {{ cookiecutter.package_name }}.evaluation.ensemble import combine
 from {{ cookiecutter.package_name }}.evaluation.folder import save_evaluation
-from {{ cookiecutter.package_name }}.evaluation.members import Member, find_member, find_members
+from {{ cookiecutter.package_name }}.evaluation.members import (
+    Member,
+    find_member,
+    find_members,
+)
 from {{ cookiecutter.package_name }}.evaluation.outcome import Outcome
 from {{ cookiecutter.package_name }}.evaluation.predictions import predict
 from {{ cookiecutter.package_name }}.evaluation.scoring import data_of, score

@@ -152,9 +152,6 @@ class CheckpointManager(tf.train.CheckpointManager):
         """
         self.collect(wait=True)
         self._follow_changes()
-        if self._newest is not None and not files.is_whole(self._newest):
-            log.warning("%s was saved and is no longer there. Going on.", self._newest)
-            self._newest = None
         whole = self._files.whole()
         number = self._next_number(whole) if checkpoint_number is None else int(checkpoint_number)
         if check_interval and self.checkpoint_interval and whole:  # noqa: SIM102
@@ -196,6 +193,8 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._failures.raise_last()
 
     def _after_save(self, path: epath.Path, metrics: Mapping[str, float]) -> None:
+        if self._newest is not None and not files.is_whole(self._newest):
+            log.warning("%s was saved and is no longer there. Going on.", self._newest)
         self._newest = path
         if self._best is not None:
             self._best.consider(path, metrics)
