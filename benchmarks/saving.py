@@ -12,7 +12,7 @@ import tensorflow as tf
 from my_experiment.checkpoints import CheckpointManager
 from report import draw_bars, in_turn, seconds, table
 
-ROUNDS = 3
+ROUNDS = 5
 keras: Any = tf.keras
 
 # Two functions: one saves, the other waits until that has ended.
