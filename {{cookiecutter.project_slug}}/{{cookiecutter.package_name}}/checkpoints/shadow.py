@@ -1,5 +1,6 @@
 """The shadow: a second copy of the state in host memory, the only thing that meets the disk."""
 
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
@@ -22,8 +23,6 @@ class Shadow:
         self._pairs: list[tuple[tf.Variable, tf.Variable]] = []
         self._mirror(checkpoint)
         self._graph.card = tf.Variable("", dtype=tf.string, trainable=False)
-        # In one graph: assigned one by one from Python, thousands of variables would take a while.
-        self._take = tf.function(self._assign)
 
     def _mirror(self, checkpoint: tf.train.Checkpoint) -> None:
         copies: dict[int, Any] = {id(checkpoint): self._graph}
@@ -52,6 +51,12 @@ class Shadow:
     def take(self) -> None:
         """Copies the live variables. TensorFlow shares the memory until one side is changed."""
         self._take()
+
+    @cached_property
+    def _take(self) -> tf.types.experimental.ConcreteFunction:
+        # In one graph: assigned one by one from Python, thousands of variables would take a while.
+        # A concrete one: TensorFlow would take those of several managers for one traced too often.
+        return tf.function(self._assign).get_concrete_function()
 
     def _assign(self) -> None:
         for live, copy in self._pairs:
