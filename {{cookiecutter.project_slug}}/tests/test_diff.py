@@ -6,7 +6,9 @@ import math
 from {{ cookiecutter.package_name }} import models
 from {{ cookiecutter.package_name }}.checkpoints import __main__ as checkpoints
 from {{ cookiecutter.package_name }}.checkpoints import read_card
-from {{ cookiecutter.package_name }}.checkpoints.inspection.value_difference import value_difference
+from {{ cookiecutter.package_name }}.checkpoints.inspection.value_difference import (
+    value_difference,
+)
 from {{ cookiecutter.package_name }}.compat import keras
 
 import numpy as np
