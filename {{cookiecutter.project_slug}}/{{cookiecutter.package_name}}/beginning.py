@@ -59,7 +59,8 @@ def fork(reference: str, paths: Paths, manager: CheckpointManager, *, partial: b
     if differences:
         log.warning("Not everything was taken over:\n%s", table_of(differences).rstrip())
     kind = "partial fork" if differences else "fork"
-    manager.begin(Origin(kind, (f"{parent.run}@{step_of(source)}",)))
+    manager.origin = Origin(kind, (f"{parent.run}@{step_of(source)}",))
+    manager.save()  # at once: killed before the next save is due, it would be a fresh start
 
 
 def require_new(paths: Paths) -> None:
@@ -106,7 +107,8 @@ def begin(
             identity=config.identity() | data.identity,
         )
         record_config(config, paths.config)
-        saved = manager.begin(origin, metrics)
+        manager.origin = origin
+        saved = manager.save(metrics=metrics)
         record(paths, int(state.step), manager)
     return saved
 

@@ -46,6 +46,9 @@ class CheckpointManager(tf.train.CheckpointManager):
         identity: the settings that must be the same when a checkpoint is restored.
         background: write in a thread, while training goes on.
         max_failures: how many saves in a row may fail before that is an error.
+
+    Attributes:
+        origin: what the run was started from, for the cards; a restored checkpoint tells its own.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._look_at(checkpoint)
         self._failures = Failures(self._files.folder, max_failures)
         self._missing = self._files.missing()
-        self._origin: Origin | None = None
+        self.origin: Origin | None = None
         self._newest: epath.Path | None = None
         self._tidy()
         super().__init__(
@@ -115,11 +118,6 @@ class CheckpointManager(tf.train.CheckpointManager):
     def has_checkpoints(self) -> bool:
         """Whether there is any trace of a checkpoint: a usable, a damaged or a missing one."""
         return bool(self._files.found() or self._missing or self._files.damaged())
-
-    @property
-    def origin(self) -> Origin | None:
-        """What the run was started from, as its last restored or saved checkpoint says."""
-        return self._origin
 
     def save(
         self,
@@ -220,7 +218,7 @@ class CheckpointManager(tf.train.CheckpointManager):
                 damaged.append(error)
                 continue
             self._set_aside(damaged)
-            self._origin, self._newest = card.origin, path
+            self.origin, self._newest = card.origin, path
             log.info("Restored %s from %s.", card.place, path)
             return str(path)
         if self.has_checkpoints:
@@ -229,21 +227,6 @@ class CheckpointManager(tf.train.CheckpointManager):
         if self._initialize is not None:
             self._initialize()
         return None
-
-    def begin(self, origin: Origin, metrics: Mapping[str, float] | None = None) -> str | None:
-        """Saves the present state, which comes from elsewhere, as the first checkpoint of a run.
-
-        Returns:
-            The path of the checkpoint, or None where it could not be saved.
-
-        Raises:
-            CheckpointExists: this run has checkpoints already.
-            SaveFailed: saving failed, for the last time that is tolerated.
-        """
-        if self.has_checkpoints:
-            raise CheckpointExists(self._files.folder)
-        self._origin = origin
-        return self.save(metrics=metrics)
 
     def _set_aside(self, damaged: list[DamagedCheckpoint]) -> None:
         for error in damaged:
@@ -262,7 +245,7 @@ class CheckpointManager(tf.train.CheckpointManager):
     def _card(self, step: int, metrics: Mapping[str, float]) -> Card:
         epoch = step // self._steps_per_epoch if self._steps_per_epoch else None
         structure = self._restorer.structure
-        return Card(step, epoch, dict(metrics), self._settings, structure, self._origin)
+        return Card(step, epoch, dict(metrics), self._settings, structure, self.origin)
 
     def _next_number(self, whole: list[epath.Path]) -> int:
         if self._counter is not None:
