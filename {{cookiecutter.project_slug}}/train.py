@@ -68,8 +68,8 @@ def train(
     )
     beginning.check_resume(config, manager)
     if config.fork_from is None or manager.has_checkpoints:
-        manager.restore_or_initialize()
         beginning.check_origin(config, paths, manager)
+        manager.restore_or_initialize()
     else:
         beginning.fork(config.fork_from, paths, manager, partial=config.partial)
 

@@ -108,6 +108,18 @@ def test_a_partial_fork_takes_what_fits_and_tells_the_rest(trained, capsys):
     assert str(read_card(trained / "runs/b/checkpoints/ckpt-88").origin) == "partial fork of a@88"
 
 
+def test_another_optimizer_starts_anew_in_a_partial_fork(trained, capsys):
+    fork = ["--run", "b", "--fork-from", "a@88", "--partial", *SMALL, "--epochs", 2]
+    assert run(trained, *fork, "--optimizer.name", "sgd") == 0
+    assert "~ optimizer  Adam in the checkpoint, SGD in the model" in capsys.readouterr().err
+    first = trained / "runs/b/checkpoints/ckpt-88"
+    values = saved_values(first)
+    entries = read_card(first).structure.variables
+    slots = [values[entry.key] for entry in entries if entry.role == "optimizer"]
+    assert len(slots) > 4
+    assert not any(any(slot) for slot in slots)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -129,7 +141,9 @@ def test_another_origin_than_the_run_has_is_refused(trained, other, capsys):
     assert run(trained, "--run", "b", "--fork-from", "a@88", *SMALL, "--epochs", 3) == 0
     shutil.copytree(trained / "runs/a", trained / "runs/c")
     assert run(trained, "--run", "b", "--fork-from", other, *SMALL) == 2
-    assert "was forked from a@88" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert "was forked from a@88" in captured.err
+    assert "Restored" not in captured.out.rpartition("complete")[2]
 
 
 def test_a_damaged_parent_starts_nothing(trained, capsys):

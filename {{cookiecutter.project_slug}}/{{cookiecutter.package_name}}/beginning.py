@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 import tensorflow as tf
+from etils import epath
 
 from . import history
 from .checkpoints import Best, CheckpointManager
@@ -14,6 +15,7 @@ from .checkpoints.directory import Directory
 from .checkpoints.files import step_of
 from .checkpoints.locate import find, resolve
 from .checkpoints.restore import Restorer
+from .checkpoints.verification import condition_of
 from .config import Config
 from .config_file import record_config
 from .data import Data
@@ -117,8 +119,13 @@ def check_origin(config: Config, paths: Paths, manager: CheckpointManager) -> No
     """Raises ConfigurationError if --fork-from names what a resumed run was not forked from."""
     if config.fork_from is None:
         return
+    newest_first = map(epath.Path, reversed(manager.checkpoints))
+    cards = (condition_of(checkpoint, quick=True).card for checkpoint in newest_first)
+    card = next(filter(None, cards), None)
+    if card is None:
+        return
     parent, at = named_parent(config.fork_from, paths)
-    source = manager.origin.sources[0] if manager.origin else "no other run"
+    source = card.origin.sources[0] if card.origin else "no other run"
     run, _, step = source.partition("@")
     # A name such as best may mean another step by now.
     if run != parent.run or (at.isdecimal() and at != step):

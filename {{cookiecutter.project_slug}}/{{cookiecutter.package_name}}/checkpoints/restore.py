@@ -70,8 +70,13 @@ class Restorer:
         if differences and not partial:
             raise CheckpointMismatch(path, differences)
         live = {entry.path: (entry.shape, entry.dtype) for entry in self.structure.variables}
+        # A slot of the same name means something else to another optimizer.
+        same_optimizers = saved.optimizers == self.structure.optimizers
         fitting = [
-            entry for entry in saved.variables if live.get(entry.path) == (entry.shape, entry.dtype)
+            entry
+            for entry in saved.variables
+            if live.get(entry.path) == (entry.shape, entry.dtype)
+            and (same_optimizers or entry.role != "optimizer")
         ]
         for name, value in read_variables(path, fitting).items():
             self._variables[name].assign(value)

@@ -9,7 +9,7 @@ from ..checkpoints.difference import Difference
 from ..checkpoints.structure import VariableEntry
 from ..errors import ConfigurationError
 from .foreign import Proposal, Spec
-from .names import ITERATION, STEP, canonical, is_generator_state
+from .names import ITERATION, STEP, canonical, is_generator_state, slot_of
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,17 @@ def make_plan(
         for entry in missing
         if entry not in anew
     ]
+    if is_of_another_optimizer(proposal, live):
+        anew += [move.entry for move in moves if move.entry.role == "optimizer"]
+        moves = [move for move in moves if move.entry.role != "optimizer"]
     return Plan(moves, not_needed, [entry.path for entry in anew], differences)
+
+
+def is_of_another_optimizer(proposal: Proposal, live: Mapping[str, VariableEntry]) -> bool:
+    """Whether a file has other kinds of slots: one of the same name then means another thing."""
+    wanted = {slot[0] for target in live if (slot := slot_of(target))}
+    found = {kind for kind, _ in proposal.slots.values()}
+    return bool(found) and found != wanted
 
 
 def wanted_targets(proposal: Proposal, renamed: Mapping[str, str]) -> dict[str, str]:

@@ -37,7 +37,8 @@ def list_checkpoints(common: Options, quick: bool = False) -> int:
     console = Console()
     origins = [entry["origin"] for entry in entries if entry["origin"]]
     if origins:
-        console.print(f"Run {paths.run!r} is a {origins[-1]}.", highlight=False)
+        article = "an" if origins[-1].startswith(("average", "import")) else "a"
+        console.print(f"Run {paths.run!r} is {article} {origins[-1]}.", highlight=False)
     console.print(table)
     for entry in entries:
         if entry["damaged"]:
