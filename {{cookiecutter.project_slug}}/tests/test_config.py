@@ -25,7 +25,7 @@ import pytest
         ({"seed": -1}, "--seed -1"),
         ({"seed": 2**32}, "--seed 4294967296"),
         ({"optimizer": OptimizerConfig(learning_rate=float("inf"))}, "--optimizer.learning-rate"),
-        ({"max_to_keep": 0}, "--max-to-keep 0"),
+        ({"max_to_keep": 1}, "--max-to-keep 1"),
         ({"log_every": 0}, "--log-every 0"),
         ({"keep_every_hours": 0.0}, "--keep-every-hours 0"),
         ({"save_every": "sometimes"}, "--save-every 'sometimes' is not possible"),

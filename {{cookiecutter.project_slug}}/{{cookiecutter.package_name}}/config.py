@@ -122,7 +122,7 @@ class Config:
             (self.epochs >= 1, "epochs", self.epochs, "at least 1"),
             (self.epochs <= 10**9, "epochs", self.epochs, "at most 1000000000"),
             (0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295"),
-            (self.max_to_keep >= 1, "max-to-keep", self.max_to_keep, "at least 1"),
+            (self.max_to_keep >= 2, "max-to-keep", self.max_to_keep, "at least 2"),
             (hours is None or hours > 0, "keep-every-hours", hours, "more than 0"),
             (failures >= 1, "max-save-failures", failures, "at least 1"),
             (0 < self.save_budget < 1, "save-budget", self.save_budget, "between 0 and 1"),
