@@ -1,6 +1,5 @@
 """export: a checkpoint for other programs."""
 
-from json import dumps
 from typing import Any
 
 import tensorflow as tf
@@ -20,6 +19,7 @@ from ..failures import SAVING_ERRORS
 from ..locate import find, resolve
 from ..reader import read_card
 from .options import Options
+from .output import print_json
 
 
 def export(common: Options, at: tyro.conf.Positional[str] = "latest", saver: bool = False) -> int:
@@ -48,7 +48,7 @@ def export(common: Options, at: tyro.conf.Positional[str] = "latest", saver: boo
     except SAVING_ERRORS as error:
         raise ExportFailed(f"{folder} cannot be written: {error}") from error
     if common.json:
-        print(dumps({"path": str(folder), "step": card.step, **told}))
+        print_json({"path": str(folder), "step": card.step, **told})
     else:
         print(f"Exported {card.place} to {folder}: {', '.join(told['files'])}.")
         if "largest_difference" in told:

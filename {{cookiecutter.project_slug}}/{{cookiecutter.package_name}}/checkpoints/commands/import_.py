@@ -3,7 +3,6 @@
 import shlex
 from collections import Counter
 from dataclasses import asdict
-from json import dumps
 from typing import Annotated, Any
 
 import tyro
@@ -24,6 +23,7 @@ from ...paths import absolute
 from ..difference import table_of
 from ..errors import ImportMismatch
 from .options import Options
+from .output import print_json
 
 MANY = 3  # names that are still listed one by one
 
@@ -71,13 +71,13 @@ def import_(
     plan = make_plan(foreign.specs, foreign.propose(start.state), renamed, live)
     described = describe(foreign, plan)
     if dry_run:
-        print(dumps(described, indent=2)) if common.json else print_plan(foreign, plan)
+        print_json(described) if common.json else print_plan(foreign, plan)
         return ImportMismatch.exit_code if plan.differences and not partial else 0
     take_over.require_whole(foreign, plan, partial=partial)
     take_over.assign(foreign, plan, start)
     saved = take_over.save(foreign, start)
     if common.json:
-        print(dumps(described | {"saved": saved, "step": int(start.state.step)}, indent=2))
+        print_json(described | {"saved": saved, "step": int(start.state.step)})
     else:
         print_result(foreign, plan, start, saved)
     return 0
