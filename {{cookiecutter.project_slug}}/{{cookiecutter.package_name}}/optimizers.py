@@ -1,6 +1,6 @@
 """The optimizers, by name."""
 
-from .compat import keras
+from .durable import keras
 from .config import OptimizerConfig
 
 

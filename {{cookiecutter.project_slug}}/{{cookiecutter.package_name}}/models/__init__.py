@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from ..compat import keras
+from ..durable import keras
 from ..config import ModelConfig
-from ..errors import ConfigurationError
+from ..durable import ConfigurationError
 from . import cnn, mlp
 
 Build = Callable[[ModelConfig, tuple[int, ...], int], keras.Model]

@@ -1,6 +1,6 @@
 """A convolutional network with batch normalisation: takes images."""
 
-from ..compat import keras
+from ..durable import keras
 from ..config import ModelConfig
 
 

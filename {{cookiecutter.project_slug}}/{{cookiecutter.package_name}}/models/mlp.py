@@ -1,6 +1,6 @@
 """A multilayer perceptron: takes examples of any shape."""
 
-from ..compat import keras
+from ..durable import keras
 from ..config import ModelConfig
 
 

@@ -1,1 +1,0 @@
-"""The commands of `python -m <package>.checkpoints`, one file each."""

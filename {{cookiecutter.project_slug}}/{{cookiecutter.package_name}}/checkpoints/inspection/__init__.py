@@ -1,1 +1,0 @@
-"""Looking into checkpoints: the statistics and the comparison of their values."""

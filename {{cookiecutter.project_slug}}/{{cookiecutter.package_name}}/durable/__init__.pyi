@@ -1,0 +1,79 @@
+from .checkpoint.card import Card as Card
+from .checkpoint.card import Origin as Origin
+from .checkpoint.manager import CheckpointManager as CheckpointManager
+from .checkpoint.reader import read_card as read_card
+from .checkpoint.retention import Best as Best
+from .cli.evaluate import evaluate as evaluate
+from .cli.main import run_command as run_command
+from .compat import keras as keras
+from .data.arrays import ArrayData as ArrayData
+from .data.arrays import hold_out as hold_out
+from .data.protocol import Data as Data
+from .data.protocol import DataSpec as DataSpec
+from .errors import (
+    CardMissing as CardMissing,
+)
+from .errors import (
+    CheckpointExists as CheckpointExists,
+)
+from .errors import (
+    CheckpointMismatch as CheckpointMismatch,
+)
+from .errors import (
+    ConfigurationError as ConfigurationError,
+)
+from .errors import (
+    DamagedCheckpoint as DamagedCheckpoint,
+)
+from .errors import (
+    NoUsableCheckpoint as NoUsableCheckpoint,
+)
+from .errors import (
+    SaveFailed as SaveFailed,
+)
+from .errors import (
+    UserError as UserError,
+)
+from .files import absolute as absolute
+from .run.cadence import Cadence as Cadence
+from .run.experiment import Experiment as Experiment
+from .run.experiment import Hook as Hook
+from .run.experiment import Project as Project
+from .run.log import MetricsLog as MetricsLog
+from .run.paths import RunPaths as RunPaths
+from .run.progress import Display as Display
+from .run.session import (
+    RunLock as RunLock,
+)
+from .run.session import (
+    Signals as Signals,
+)
+from .run.session import (
+    expect_signals as expect_signals,
+)
+from .run.session import (
+    run as run,
+)
+from .run.settings import RunSettings as RunSettings
+from .run.settings import require as require
+from .run.start import (
+    check_start as check_start,
+)
+from .run.start import (
+    fork as fork,
+)
+from .run.start import (
+    manager_options as manager_options,
+)
+from .run.start import (
+    record_start as record_start,
+)
+from .run.start import (
+    with_best_metric as with_best_metric,
+)
+from .run.state import TrainState as TrainState
+from .run.task import Batch as Batch
+from .run.task import Figures as Figures
+from .run.task import Outputs as Outputs
+from .run.task import Task as Task
+from .run.validation import Validation as Validation

@@ -1,0 +1,124 @@
+"""The files of checkpoints: their names, their order, and getting them safely onto the disk.
+
+A checkpoint `ckpt-280` is `ckpt-280.data-…` and `ckpt-280.index`. While it is being written, both
+are in the folder `ckpt-280_temp`; it exists once its index stands beside its data. An empty file
+`ckpt-280.pinned` keeps it from being removed by retention.
+"""
+
+import re
+
+from etils import epath
+
+from .. import files
+
+DAMAGED = "damaged"
+
+
+def step_of(checkpoint: epath.Path) -> int:
+    """The step in the name of a checkpoint."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def find_checkpoints(directory: epath.Path, name: str = "ckpt") -> list[epath.Path]:
+    """Every checkpoint that at least one file in the directory belongs to, oldest first."""
+    if not directory.exists():
+        return []
+    pattern = re.compile(rf"({re.escape(name)}-\d+)\.(index|data-\d+-of-\d+)")
+    names = {match[1] for file in directory.iterdir() if (match := pattern.fullmatch(file.name))}
+    return sorted((directory / name for name in names), key=step_of)
+
+
+def index_file(checkpoint: epath.Path) -> epath.Path:
+    """The file that says what the data files hold; a checkpoint exists with it."""
+    return checkpoint.parent / f"{checkpoint.name}.index"
+
+
+def data_files(checkpoint: epath.Path) -> list[epath.Path]:
+    """The files that hold the values, as far as they are there."""
+    return sorted(checkpoint.parent.glob(f"{checkpoint.name}.data-*"))
+
+
+def files_of(checkpoint: epath.Path) -> list[epath.Path]:
+    """The data files and then the index, as far as they are there."""
+    index = index_file(checkpoint)
+    return [*data_files(checkpoint), *([index] if index.exists() else [])]
+
+
+def size_of(checkpoint: epath.Path) -> int:
+    """The size of a checkpoint, in bytes."""
+    return sum(file.stat().length for file in files_of(checkpoint))
+
+
+def is_whole(checkpoint: epath.Path) -> bool:
+    """Whether all files are there; what is in them is another question."""
+    return index_file(checkpoint).exists() and bool(data_files(checkpoint))
+
+
+def pin_file(checkpoint: epath.Path) -> epath.Path:
+    """The file that pins a checkpoint."""
+    return checkpoint.parent / f"{checkpoint.name}.pinned"
+
+
+def is_pinned(checkpoint: epath.Path) -> bool:
+    """Whether retention leaves a checkpoint alone."""
+    return pin_file(checkpoint).exists()
+
+
+def put_in_place(written: epath.Path, checkpoint: epath.Path) -> None:
+    """Moves a checkpoint that was written elsewhere to its place, safe on the disk."""
+    for file in files_of(written):
+        files.synchronize(file)
+    for file in files_of(written):  # the index last: with it, the checkpoint exists
+        file.rename(checkpoint.parent / file.name)
+    files.synchronize(checkpoint.parent)
+
+
+def copy(checkpoint: epath.Path, directory: epath.Path) -> epath.Path:
+    """Copies a checkpoint into another directory, whole or not at all."""
+    target = directory / checkpoint.name
+    temporary = files.temporary_folder(target)
+    temporary.mkdir(parents=True, exist_ok=True)
+    for file in files_of(checkpoint):
+        file.copy(temporary / file.name, overwrite=True)
+    put_in_place(temporary / checkpoint.name, target)
+    clear_unfinished(target)
+    return target
+
+
+def move(checkpoint: epath.Path, directory: epath.Path) -> None:
+    """Moves a checkpoint with its pin; interrupted, it is whole in one place or in both."""
+    target = copy(checkpoint, directory)
+    if is_pinned(checkpoint):
+        files.write_text(pin_file(target), "")
+    remove(checkpoint)
+
+
+def clear_unfinished(checkpoint: epath.Path) -> None:
+    """Removes what an interrupted save or removal left of a checkpoint; a finished one stays."""
+    if not index_file(checkpoint).exists():
+        for file in data_files(checkpoint):
+            file.unlink()
+        pin_file(checkpoint).unlink(missing_ok=True)
+    if files.temporary_folder(checkpoint).exists():
+        files.temporary_folder(checkpoint).rmtree()
+
+
+def remove(checkpoint: epath.Path) -> None:
+    """Deletes a checkpoint. Its temporary folder tells the next sweep if this was interrupted."""
+    files.temporary_folder(checkpoint).mkdir(exist_ok=True)
+    index_file(checkpoint).unlink(missing_ok=True)
+    clear_unfinished(checkpoint)
+
+
+def set_aside(checkpoint: epath.Path) -> epath.Path:
+    """Moves a checkpoint's files to the folder for damaged ones, and gives that folder."""
+    folder = checkpoint.parent / DAMAGED
+    folder.mkdir(exist_ok=True)
+    pin = pin_file(checkpoint)
+    for file in [*files_of(checkpoint), *([pin] if pin.exists() else [])]:
+        target, number = folder / file.name, 0
+        while target.exists():
+            number += 1
+            target = folder / f"{file.name}.{number}"
+        file.rename(target)
+    return folder

@@ -1,0 +1,92 @@
+"""The card: a checkpoint's description of itself, saved inside it as one string variable."""
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import tensorflow as tf
+
+from ..compat import keras_version
+from .structure import Structure
+
+CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def versions() -> dict[str, str]:
+    """The versions that write the card."""
+    return {
+        "tensorflow": tf.__version__,
+        "keras": keras_version(),
+        "python": platform.python_version(),
+    }
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the state of a run comes from, if it did not start from scratch.
+
+    Attributes:
+        kind: fork, partial fork, average or import.
+        sources: the checkpoints it was made from, as run@step, or the path of an imported file.
+    """
+
+    kind: str
+    sources: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {', '.join(self.sources)}"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        step: steps trained.
+        epoch: whole epochs trained; None where the steps of an epoch are not known.
+        metrics: the latest metrics, by name.
+        settings: the configuration of the run, as nested dictionaries.
+        structure: its layers, variables and optimizers.
+        steps_per_epoch: how many steps an epoch has, where that is known.
+        element_spec: what a batch is, as `data.protocol.spec_as_json` gives it.
+        origin: what the run was started from; None where it started from scratch.
+        versions: of TensorFlow, Keras and Python.
+        created: when it was made, ISO 8601 in UTC.
+    """
+
+    step: int
+    epoch: int | None
+    metrics: dict[str, float]
+    settings: dict[str, Any]
+    structure: Structure
+    steps_per_epoch: int | None = None
+    element_spec: Any = None
+    origin: Origin | None = None
+    versions: dict[str, str] = field(default_factory=versions)
+    created: str = field(default_factory=now)
+
+    @property
+    def place(self) -> str:
+        """Where in the run it is: step 440 (epoch 10)."""
+        return f"step {self.step}" + ("" if self.epoch is None else f" (epoch {self.epoch})")
+
+    def to_json(self) -> str:
+        """The card as it is saved."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "Card":
+        """The card that `to_json` made the text from."""
+        values = json.loads(text)
+        structure = Structure.from_dictionary(values.pop("structure"))
+        origin = values.pop("origin")
+        if origin is not None:
+            origin = Origin(origin["kind"], tuple(origin["sources"]))
+        return cls(**values, structure=structure, origin=origin)

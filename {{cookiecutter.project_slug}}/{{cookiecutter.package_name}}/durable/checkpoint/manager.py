@@ -1,0 +1,262 @@
+"""CheckpointManager: tf.train.CheckpointManager made strict, atomic and fault-tolerant."""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import tensorflow as tf
+from etils import epath
+
+from ..errors import CheckpointExists, DamagedCheckpoint, NoUsableCheckpoint
+from . import bundle, directory
+from .card import Card, Origin
+from .directory import Directory
+from .restore import Restorer
+from .retention import Best, Retention
+from .saver import Failures, Saver
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointManager(tf.train.CheckpointManager):
+    """Saves checkpoints named `ckpt-<step>`, keeps those worth keeping, and restores them.
+
+    It takes the place of `tf.train.CheckpointManager`, and differs in this:
+
+    - what is in the directory counts, not what the `checkpoint` file says;
+    - a checkpoint appears in the directory whole, and safe on the disk, or not at all;
+    - a restore puts back everything, or changes nothing and says why;
+    - a damaged checkpoint is set aside in `damaged/`, and the next older one is taken.
+
+    Args:
+        checkpoint: what to save.
+        directory: where to save it.
+        max_to_keep: how many of the newest to keep, at least 2; None keeps all.
+        keep_checkpoint_every_n_hours: keep the first of every so many hours besides.
+        checkpoint_name: the part of the name before the step.
+        step_counter: tells the step; `checkpoint.step` where it is not given.
+        checkpoint_interval: steps that `save` lets pass between two saves.
+        init_fn: called by `restore_or_initialize` where there is no checkpoint.
+        best: keeps a copy of the checkpoint with the best metrics.
+        steps_per_epoch: lets cards and messages tell the epoch.
+        element_spec: what a batch is, for the cards, as JSON can hold it.
+        settings: the configuration, for the cards.
+        identity: the settings that must be the same when a checkpoint is restored.
+        background: write in a thread, while training goes on.
+        max_failures: how many saves in a row may fail before that is an error.
+
+    Attributes:
+        origin: what the run was started from, for the cards; a restored checkpoint tells its own.
+    """
+
+    def __init__(
+        self,
+        checkpoint: tf.train.Checkpoint,
+        directory: epath.PathLike,
+        max_to_keep: int | None = 5,
+        keep_checkpoint_every_n_hours: float | None = None,
+        checkpoint_name: str = "ckpt",
+        step_counter: tf.Variable | None = None,
+        checkpoint_interval: int | None = None,
+        init_fn: Callable[[], None] | None = None,
+        *,
+        best: Best | None = None,
+        steps_per_epoch: int | None = None,
+        element_spec: Any = None,
+        settings: Mapping[str, Any] | None = None,
+        identity: Mapping[str, Any] | None = None,
+        background: bool = False,
+        max_failures: int = 1,
+    ) -> None:
+        self._files = Directory(directory, checkpoint_name)
+        self._retention = Retention(max_to_keep, keep_checkpoint_every_n_hours)
+        self._counter = getattr(checkpoint, "step", None) if step_counter is None else step_counter
+        self._initialize = init_fn
+        self._best = best
+        self._steps_per_epoch = steps_per_epoch
+        self._element_spec = element_spec
+        self._settings = dict(settings or {})
+        self._identity = dict(identity or {})
+        self._background = background
+        self._describe(checkpoint)
+        self._failures = Failures(self._files.folder, max_failures)
+        self._missing = self._files.missing()
+        self.origin: Origin | None = None
+        self._newest: epath.Path | None = None
+        self._tidy()
+        super().__init__(
+            checkpoint,
+            str(directory),
+            max_to_keep,
+            keep_checkpoint_every_n_hours,
+            checkpoint_name,
+            self._counter,
+            checkpoint_interval,
+            init_fn,
+        )
+
+    def _describe(self, checkpoint: tf.train.Checkpoint) -> None:
+        self._restorer = Restorer(checkpoint, self._identity)
+        self._saver = Saver(checkpoint, background=self._background)
+
+    def _refresh(self) -> None:
+        """Takes in variables that were made after the manager was, as an optimizer's may be."""
+        if not self._restorer.is_current(self.checkpoint):
+            self._describe(self.checkpoint)
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """The paths of the checkpoints in the directory, oldest first."""
+        return [str(checkpoint) for checkpoint in self._files.whole()]
+
+    @property
+    def latest_checkpoint(self) -> str | None:
+        """The path of the newest checkpoint, or None."""
+        return next(reversed(self.checkpoints), None)
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether there is any trace of a checkpoint: a usable, a damaged or a missing one."""
+        return bool(self._files.found() or self._missing or self._files.damaged())
+
+    def save(
+        self,
+        checkpoint_number: int | tf.Variable | None = None,
+        check_interval: bool = True,
+        options: None = None,  # noqa: ARG002
+        *,
+        metrics: Mapping[str, float] | None = None,
+        before: Callable[[], None] | None = None,
+    ) -> str | None:
+        """Saves a checkpoint, and then removes what retention does not keep.
+
+        A save in the background is waited for by the next one, by `collect` and by `finish`.
+
+        Args:
+            checkpoint_number: its number; by default the step.
+            check_interval: save nothing while `checkpoint_interval` has not passed.
+            options: has no effect; it is there because TensorFlow's manager has it.
+            metrics: the latest metrics, for the card and for the choice of the best.
+            before: called first, to put on the disk what must not be younger than the checkpoint;
+                where it fails, the save fails.
+
+        Returns:
+            The path of the checkpoint, or None where the interval had not passed or saving failed.
+
+        Raises:
+            CheckpointExists: there is one of this number; it is not overwritten.
+            SaveFailed: saving failed for the last time that is tolerated, since the disk is full,
+                say. Nothing is left of the failed checkpoint.
+        """
+        self.collect(wait=True)
+        self._refresh()
+        whole = self._files.whole()
+        number = self._next_number(whole) if checkpoint_number is None else int(checkpoint_number)
+        if check_interval and self.checkpoint_interval and whole:  # noqa: SIM102
+            if number - bundle.step_of(whole[-1]) < self.checkpoint_interval:
+                return None
+        path = self._files.folder / f"{self._files.name}-{number}"
+        if bundle.files_of(path):
+            raise CheckpointExists(path)
+        with self._failures:
+            if before is not None:
+                before()
+            afterwards = partial(self._after_save, path, metrics or {})
+            self._saver.save(path, self._card(number, metrics or {}), afterwards)
+            if not self._background:
+                self._failures.end()
+            return str(path)
+        return None
+
+    def collect(self, *, wait: bool = False) -> None:
+        """Looks at a save in the background that has ended; call it now and then.
+
+        Args:
+            wait: until it has ended.
+
+        Raises:
+            SaveFailed: it failed, for the last time that is tolerated.
+        """
+        with self._failures:
+            if self._saver.collect(wait=wait):
+                self._failures.end()
+
+    def finish(self) -> None:
+        """Waits for the last save.
+
+        Raises:
+            SaveFailed: it failed, however often that is tolerated.
+        """
+        self.collect(wait=True)
+        self._failures.raise_last()
+
+    def _after_save(self, path: epath.Path, metrics: Mapping[str, float]) -> None:
+        if self._newest is not None and not bundle.is_whole(self._newest):
+            log.warning("%s was saved and is no longer there. Going on.", self._newest)
+        self._newest = path
+        if self._best is not None:
+            self._best.keep_if_better(path, metrics)
+        self._files.prune(self._retention)
+
+    def restore_or_initialize(self) -> str | None:
+        """Restores the newest usable checkpoint.
+
+        Returns:
+            The path of the restored checkpoint, or None where there never was one.
+
+        Raises:
+            CheckpointMismatch: the checkpoint does not fit; nothing was restored.
+            CardMissing: something else wrote the checkpoint; nothing was restored.
+            NoUsableCheckpoint: there are checkpoints, and all are damaged; none was touched.
+        """
+        self._refresh()
+        damaged = [DamagedCheckpoint(path, "its files are missing") for path in self._missing]
+        for path in reversed(self._files.found()):
+            try:
+                card = self._restorer.restore(path)
+            except DamagedCheckpoint as error:
+                damaged.append(error)
+                continue
+            self._set_aside(damaged)
+            self.origin, self._newest = card.origin, path
+            log.info("Restored %s from %s.", card.place, path)
+            return str(path)
+        if self.has_checkpoints:
+            raise NoUsableCheckpoint(self._files.folder, damaged)
+        log.info("No checkpoint in %s: starting from scratch.", self._files.folder)
+        if self._initialize is not None:
+            self._initialize()
+        return None
+
+    def _set_aside(self, damaged: list[DamagedCheckpoint]) -> None:
+        for error in damaged:
+            log.warning("%s", error)
+            if bundle.files_of(error.checkpoint):
+                folder = bundle.set_aside(error.checkpoint)
+                log.warning("Its files were set aside in %s; going on with an older one.", folder)
+        self._missing = []
+        self._tidy()
+
+    def _tidy(self) -> None:
+        self._files.tidy()
+        if self._best is not None and self._best.directory.exists():
+            directory.sweep(self._best.directory)
+
+    def _card(self, step: int, metrics: Mapping[str, float]) -> Card:
+        epoch = step // self._steps_per_epoch if self._steps_per_epoch else None
+        return Card(
+            step,
+            epoch,
+            dict(metrics),
+            self._settings,
+            self._restorer.structure,
+            self._steps_per_epoch,
+            self._element_spec,
+            self.origin,
+        )
+
+    def _next_number(self, whole: list[epath.Path]) -> int:
+        if self._counter is not None:
+            return int(self._counter)
+        return bundle.step_of(whole[-1]) + 1 if whole else 1

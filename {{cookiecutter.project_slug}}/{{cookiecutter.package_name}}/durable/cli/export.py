@@ -1,0 +1,71 @@
+"""export: a checkpoint for other programs."""
+
+from typing import Any
+
+import tyro
+from etils import epath
+
+from .. import files
+from ..checkpoint.card import Card
+from ..checkpoint.reader import read_card
+from ..checkpoint.saver import SAVING_ERRORS
+from ..compat import learning_rate_at
+from ..convert.export import export_model
+from ..convert.name_based import write_name_based
+from ..errors import ConfigurationError, ExportFailed
+from ..run.experiment import Project
+from ..run.rebuild import Rebuilt, rebuild, restore
+from ..run.references import find, resolve
+from .console import Options, print_json
+
+
+def export(
+    project: Project, common: Options, at: tyro.conf.Positional[str] = "latest", saver: bool = False
+) -> int:
+    """Write a SavedModel, a .keras file and plain arrays into the run's folder exports/.
+
+    The SavedModel and the .keras file are loaded again, and must predict what the model does.
+
+    Args:
+        project: whose run it is.
+        common: what every command takes.
+        at: A step, latest, best or epoch:N.
+        saver: Write a checkpoint that tf.compat.v1.train.Saver restores instead, the slots of the
+            optimizer included.
+    """
+    paths, name = resolve(project.paths(common.root, common.run), at)
+    checkpoint = find(paths, name)
+    card = read_card(checkpoint)
+    folder = paths.exports / (f"{checkpoint.name}-saver" if saver else checkpoint.name)
+    if folder.exists():
+        raise ConfigurationError(f"{folder} exists already, and is not overwritten: move it away.")
+    rebuilt = rebuild(project, card)
+    restore(checkpoint, rebuilt.state)
+    try:
+        with files.filled_folder(folder) as temporary:
+            write = write_checkpoint if saver else write_model
+            told = write(card, rebuilt, temporary)
+    except SAVING_ERRORS as error:
+        raise ExportFailed(f"{folder} cannot be written: {error}") from error
+    if common.json:
+        print_json({"path": str(folder), "step": card.step, **told})
+    else:
+        print(f"Exported {card.place} to {folder}: {', '.join(told['files'])}.")
+        if "largest_difference" in told:
+            apart = told["largest_difference"]
+            print(f"Loaded again, they predict what the model does: at most {apart:.2g} apart.")
+    return 0
+
+
+def write_model(_: Card, rebuilt: Rebuilt, folder: epath.Path) -> dict[str, Any]:
+    """Writes the model, and tells what and how well it agrees."""
+    apart = export_model(rebuilt.state.task, rebuilt.spec.element_spec, folder)
+    return {"files": files.entry_names(folder), "largest_difference": apart}
+
+
+def write_checkpoint(card: Card, rebuilt: Rebuilt, folder: epath.Path) -> dict[str, Any]:
+    """Writes a name-based checkpoint, and tells what is in it."""
+    rate = learning_rate_at(rebuilt.state.task.optimizer, card.step)
+    prefix = folder / f"model.ckpt-{card.step}"
+    variables = write_name_based(rebuilt.state, prefix, rate)
+    return {"files": files.entry_names(folder), "variables": variables}

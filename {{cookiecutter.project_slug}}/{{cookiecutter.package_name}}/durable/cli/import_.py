@@ -1,0 +1,167 @@
+"""import: a new run from a checkpoint that something else wrote."""
+
+import shlex
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, field, fields, make_dataclass
+from typing import Annotated, Any, get_type_hints
+
+import tyro
+from etils import epath
+from rich.console import Console
+from rich.table import Column, Table
+
+from ..convert import importing
+from ..convert.names import targets_of
+from ..convert.plan import Plan, make_plan, read_mapping, rename
+from ..convert.recognize import recognize
+from ..convert.source import SourceFile
+from ..errors import ImportMismatch, format_differences
+from ..files import absolute
+from ..run.experiment import Project
+from ..run.settings import RunSettings, flat
+from ..run.start import require_new
+from .console import Options, print_json
+
+MANY = 3  # names that are still listed one by one
+
+
+def build_import(project: Project) -> Callable[..., int]:
+    """The command, with those settings of the project as flags that a run must keep."""
+    settings_class = settings_of_the_project(project.config)
+
+    def import_(
+        common: Options,
+        path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH")],
+        map: Annotated[  # noqa: A002
+            tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="OLD=NEW")
+        ] = (),
+        map_file: str | None = None,
+        dry_run: bool = False,
+        partial: bool = False,
+        settings: Annotated[settings_class, tyro.conf.arg(name="")] = settings_class(),  # type: ignore[valid-type]  # noqa: B008
+    ) -> int:
+        r"""Make a new run from a checkpoint of another Keras, of tf.compat.v1, or a Keras file.
+
+        Everything in the file must fit, and everything that the model needs must be in it. The
+        settings are those of the file's card, if it has one, and else those given here.
+
+        Args:
+            common: what every command takes.
+            path: The file; a TensorFlow checkpoint without .index.
+            map: The variable OLD of the file becomes NEW of the model. OLD is a regular expression
+                for the whole name, NEW may have its groups as \1. What belongs to a variable
+                follows it.
+            map_file: A file of such entries, one a line; # starts a comment.
+            dry_run: Print what would become what, and write nothing.
+            partial: Take over what fits, and tell what does not.
+            settings: as for train.py.
+        """
+        require_new(project.paths(common.root, common.run))
+        source = recognize(epath.Path(absolute(path)))
+        chosen = {field.name: getattr(settings, field.name) for field in fields(settings_class)}
+        given = project.config(run=common.run, root=common.root, **chosen)
+        start = importing.prepare(project, importing.settings_of(source, given))
+        renamed = rename(source.specs, read_mapping(map, map_file))
+        live = {target: entry for target, (entry, _) in targets_of(start.state).items()}
+        plan = make_plan(source.specs, source.propose(start.state), renamed, live)
+        described = plan_as_json(source, plan)
+        if dry_run:
+            print_json(described) if common.json else print_plan(source, plan)
+            return ImportMismatch.exit_code if plan.differences and not partial else 0
+        importing.require_whole(source, plan, partial=partial)
+        importing.assign(source, plan, start)
+        saved = importing.save(source, start)
+        if common.json:
+            print_json(described | {"saved": saved, "step": int(start.state.step)})
+        else:
+            print_result(source, plan, start, saved)
+        return 0
+
+    return import_
+
+
+def settings_of_the_project(config: type[RunSettings]) -> type:
+    """A class with the seed and those settings that are the project's own."""
+    machinery = {field.name for field in fields(RunSettings)} - {"seed"}
+    hints = get_type_hints(config, include_extras=True)
+    own = [entry for entry in fields(config) if entry.name not in machinery]
+    return make_dataclass(
+        "Settings",
+        [
+            (
+                entry.name,
+                Annotated[hints[entry.name], tyro.conf.arg(help="As for train.py.")],
+                field(default_factory=entry.default_factory)
+                if entry.default is MISSING
+                else entry.default,
+            )
+            for entry in own
+        ],
+        frozen=True,
+    )
+
+
+def plan_as_json(source: SourceFile, plan: Plan) -> dict[str, Any]:
+    """The plan, as JSON can hold it."""
+    return {
+        "file": str(source.path),
+        "kind": source.kind,
+        "moves": [
+            {"from": move.name, "to": move.entry.path, "shape": move.entry.shape}
+            for move in plan.moves
+        ],
+        "not_needed": plan.not_needed,
+        "anew": plan.anew,
+        "differences": [asdict(difference) for difference in plan.differences],
+    }
+
+
+def print_plan(source: SourceFile, plan: Plan) -> None:
+    """Prints what would become what, and what is left over on either side."""
+    console = Console()
+    console.print(f"{source.path} is a {source.kind}.", soft_wrap=True, highlight=False)
+    columns = [Column("from", overflow="fold"), Column("to", overflow="fold")]
+    table = Table(*columns, Column("shape", no_wrap=True))
+    for move in plan.moves:
+        table.add_row(move.name, move.entry.path, str(move.entry.shape))
+    console.print(table)
+    print_rest(plan)
+
+
+def print_rest(plan: Plan) -> None:
+    """Prints what becomes nothing, what starts anew, and what does not fit."""
+    if plan.not_needed:
+        print(f"Not needed from the file: {shortened(plan.not_needed)}.")
+    if plan.anew:
+        print(f"Starts anew: {shortened(plan.anew)}.")
+    if plan.differences:
+        print(f"Does not fit:\n{format_differences(plan.differences)}", end="")
+
+
+def shortened(names: list[str]) -> str:
+    """The names, those of many in one folder as its name and their number."""
+    folders = Counter(name.partition("/")[0] for name in names)
+    single = [name for name in names if folders[name.partition("/")[0]] <= MANY]
+    many = [f"{folder}/… ({count})" for folder, count in folders.items() if count > MANY]
+    return ", ".join([*single, *many])
+
+
+def print_result(source: SourceFile, plan: Plan, start: importing.Start, saved: str | None) -> None:
+    """Prints what was imported, and how to go on."""
+    print(f"Imported {len(plan.moves)} variables from {source.path}, a {source.kind}.")
+    print_rest(plan)
+    print(
+        f"Saved {saved}.\nGo on with: python train.py {shlex.join(arguments_of(start.experiment.config))}"
+    )
+
+
+def arguments_of(config: RunSettings) -> list[str]:
+    """What train.py must be given to go on: the settings that one run must keep."""
+    arguments = ["--run", config.run, *(["--root", str(config.root)] if config.root else [])]
+    default = flat(asdict(type(config)()))
+    for name, value in flat(asdict(config)).items():
+        if value != default[name] and (name == "seed" or "." in name):
+            values = value if isinstance(value, tuple) else (value,)
+            arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return arguments

@@ -1,0 +1,128 @@
+"""list: the checkpoints of a run."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from etils import epath
+from rich.console import Console
+from rich.filesize import decimal
+
+from ..checkpoint import bundle
+from ..checkpoint.directory import Directory
+from ..checkpoint.verification import condition_of
+from ..errors import ConfigurationError
+from ..run.experiment import Project
+from ..run.paths import RunPaths
+from ..run.references import all_checkpoints
+from .console import Options, light_table, print_json
+
+
+def list_checkpoints(project: Project, common: Options, quick: bool = False) -> int:
+    """List the checkpoints of a run, oldest first. Every byte is read, to find damaged ones.
+
+    Args:
+        project: whose run it is.
+        common: what every command takes.
+        quick: Read the cards alone: damage elsewhere does not show.
+    """
+    paths = project.paths(common.root, common.run)
+    entries = entries_of(paths, quick=quick)
+    if common.json:
+        print_json(entries)
+        return 0
+    columns = ("step", "epoch", "age", "size", "marks", "metrics", "TensorFlow\nKeras")
+    table = light_table(*columns, whole=("marks", "metrics"))
+    for entry in entries:
+        table.add_row(*list_cells(entry))
+    console = Console()
+    origins = [entry["origin"] for entry in entries if entry["origin"]]
+    if origins:
+        article = "an" if origins[-1].startswith(("average", "import")) else "a"
+        console.print(f"Run {paths.run!r} is {article} {origins[-1]}.", highlight=False)
+    console.print(table)
+    for entry in entries:
+        if entry["damaged"]:
+            console.print(entry["damaged"], soft_wrap=True, markup=False, highlight=False)
+    return 0
+
+
+def entries_of(paths: RunPaths, *, quick: bool) -> list[dict[str, Any]]:
+    """What `list` tells of a run, oldest first, of one step those set aside first.
+
+    Raises:
+        ConfigurationError: there is no such run, or nothing in it.
+    """
+    aside = Directory(paths.checkpoints).damaged()
+    try:
+        checkpoints = all_checkpoints(paths)
+    except ConfigurationError:
+        if not aside:
+            raise
+        checkpoints = []
+    entries = [checkpoint_entry(path, quick=quick) | {"state": "set aside"} for path in aside]
+    for checkpoint in checkpoints:
+        try:
+            entry = checkpoint_entry(checkpoint, quick=quick)
+        except FileNotFoundError:  # a trainer has just removed it
+            continue
+        entries.append(entry | {"marks": marks_of(checkpoint, paths, quick=quick)})
+    return sorted(entries, key=lambda entry: entry["step"])
+
+
+def checkpoint_entry(checkpoint: epath.Path, *, quick: bool) -> dict[str, Any]:
+    """What `list` tells of a checkpoint."""
+    condition = condition_of(checkpoint, quick=quick)
+    card = condition.card
+    return {
+        "step": bundle.step_of(checkpoint),
+        "path": str(checkpoint),
+        "bytes": bundle.size_of(checkpoint),
+        "state": condition.state,
+        "damaged": condition.reason,
+        "marks": [],
+        "epoch": card and card.epoch,
+        "created": card and card.created,
+        "metrics": card.metrics if card else {},
+        "versions": card.versions if card else {},
+        "origin": str(card.origin) if card and card.origin else None,
+    }
+
+
+def marks_of(checkpoint: epath.Path, paths: RunPaths, *, quick: bool) -> list[str]:
+    """What sets a checkpoint apart: newest, best or damaged best (the copy), pinned."""
+    marks = []
+    if checkpoint == bundle.find_checkpoints(paths.checkpoints)[-1]:
+        marks.append("newest")
+    copy = paths.best / checkpoint.name
+    if bundle.files_of(copy):
+        is_damaged = condition_of(copy, quick=quick).state == "damaged"
+        marks.append("damaged best" if is_damaged and copy != checkpoint else "best")
+    if bundle.is_pinned(checkpoint):
+        marks.append("pinned")
+    return marks
+
+
+def list_cells(entry: Mapping[str, Any]) -> list[str]:
+    """One row of the table of checkpoints."""
+    metrics = [f"{name} {value:.4f}" for name, value in entry["metrics"].items()]
+    color = {"damaged": "[bold red]", "no card": "[yellow]", "set aside": "[yellow]"}
+    state = entry["state"]
+    return [
+        str(entry["step"]),
+        "" if entry["epoch"] is None else str(entry["epoch"]),
+        age(entry["created"]) if entry["created"] else "",
+        decimal(entry["bytes"]),
+        "\n".join(entry["marks"]).replace(" ", "\n"),
+        "\n".join(metrics if state == "good" else [color[state] + state]),
+        "\n".join(entry["versions"].get(name, "") for name in ("tensorflow", "keras")),
+    ]
+
+
+def age(created: str) -> str:
+    """How long ago a time was, in the largest unit that fits."""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds()
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"

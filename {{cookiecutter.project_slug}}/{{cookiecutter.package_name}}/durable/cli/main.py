@@ -1,0 +1,87 @@
+"""`python -m <package> COMMAND`: the commands in groups, each imported when it is called."""
+
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import PACKAGE, ConfigurationError
+from ..run.experiment import Project
+
+# Each command: the module and the function in it, and a line for the help.
+GROUPS = {
+    "Look at checkpoints": {
+        "list": ("list", "list_checkpoints", "every checkpoint of a run, and what is damaged"),
+        "show": ("show", "show", "one checkpoint: its settings, layers and variables"),
+        "verify": ("verify", "verify", "read every byte against its checksum"),
+        "diff": ("diff", "diff", "what differs from another checkpoint, or from the model"),
+        "report": ("report", "report", "draw the learning curves of runs"),
+    },
+    "Go back and keep": {
+        "rewind": ("rewind", "rewind_run", "make an earlier checkpoint the newest"),
+        "pin": ("pin", "pin", "keep a checkpoint, however many newer ones there are"),
+        "unpin": ("pin", "unpin", "let the next save remove it, as any other"),
+    },
+    "Exchange with other programs": {
+        "export": ("export", "export", "write a SavedModel, a .keras file and plain arrays"),
+        "import": ("import_", "build_import", "make a run of a checkpoint that others wrote"),
+    },
+    "Prove it": {
+        "torture": ("torture", "torture", "kill a run again and again, and look what was lost"),
+    },
+}
+COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
+
+
+def run_command(
+    project: Project, arguments: Sequence[str] | None = None, program: str | None = None
+) -> int:
+    """Runs one of the commands and returns its exit code.
+
+    Args:
+        project: what the commands work on.
+        arguments: the name of the command and what it is given; by default the process's own.
+        program: what stands before the command in its help.
+
+    Raises:
+        UserError: as the command does.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    name, rest = (given[0], given[1:]) if given else ("--help", [])
+    program = program or f"python -m {PACKAGE}"
+    if name in ("-h", "--help"):
+        print_help(program)
+        return 0
+    if name not in COMMANDS:
+        raise ConfigurationError(
+            f"{name!r} is no command. Known are: {', '.join(COMMANDS)}. "
+            f"What they do tells: {program} --help"
+        )
+    return tyro.cli(load_command(project, name), args=rest, prog=f"{program} {name}")
+
+
+def load_command(project: Project, name: str) -> Callable[..., int]:
+    """Imports a command, and gives it the project."""
+    module, function, _ = COMMANDS[name]
+    command = getattr(import_module(f".{module}", __package__), function)
+    # Its flags are the settings of the project: it is made for it.
+    return command(project) if name == "import" else partial(command, project)
+
+
+def print_help(program: str) -> None:
+    """Prints the commands in their groups."""
+    console = Console(highlight=False)
+    console.print(f"usage: {program} COMMAND [--help]\n", markup=False)
+    console.print("Look at the checkpoints of a run, go back to one, and take it elsewhere.\n")
+    for group, commands in GROUPS.items():
+        table = Table.grid(padding=(0, 2))
+        for name, (_, _, summary) in commands.items():
+            table.add_row(f"  [bold]{name}[/]", summary)
+        console.print(f"{group}:")
+        console.print(table)
+        console.print()
+    console.print("Train with train.py, and score checkpoints with evaluate.py.")

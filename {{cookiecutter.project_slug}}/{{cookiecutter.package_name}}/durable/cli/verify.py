@@ -1,0 +1,57 @@
+"""verify: every byte against its checksum."""
+
+import tyro
+
+from ..checkpoint import bundle
+from ..checkpoint.verification import Condition, condition_of
+from ..errors import DamagedCheckpoint
+from ..run.experiment import Project
+from ..run.references import all_checkpoints, locate
+from .console import Options, print_json
+
+
+def verify(
+    project: Project,
+    common: Options,
+    at: tyro.conf.Positional[str] = "latest",
+    all: bool = False,  # noqa: A002
+) -> int:
+    """Read every byte of a checkpoint against its checksum; exit code 4 if one is damaged.
+
+    Args:
+        project: whose run it is.
+        common: what every command takes.
+        at: A step, latest, best or epoch:N; or RUN@ and one of these.
+        all: Verify all checkpoints of the run, the copy of the best included, those in damaged/
+            not.
+    """
+    paths = project.paths(common.root, common.run)
+    if all:
+        best = bundle.find_checkpoints(paths.best)
+        checkpoints = list(dict.fromkeys([*all_checkpoints(paths), *best]))
+    else:
+        checkpoints = [locate(paths, at)]
+    conditions = {checkpoint: condition_of(checkpoint) for checkpoint in checkpoints}
+    if common.json:
+        print_json(
+            [
+                {
+                    "path": str(path),
+                    "step": bundle.step_of(path),
+                    "state": condition.state,
+                    "damaged": condition.reason,
+                }
+                for path, condition in conditions.items()
+            ]
+        )
+    else:
+        for checkpoint, condition in conditions.items():
+            print(condition.reason or f"{checkpoint}: {praise(condition)}")
+    damaged = any(condition.state == "damaged" for condition in conditions.values())
+    return DamagedCheckpoint.exit_code if damaged else 0
+
+
+def praise(condition: Condition) -> str:
+    """What is said of a checkpoint that is not damaged."""
+    text = "every byte agrees with its checksum."
+    return text if condition.card else f"{text} It has no card: something else wrote it."

@@ -1,0 +1,85 @@
+"""The only file that asks which Keras this is: 2 (TensorFlow 2.15, tf-keras) or 3."""
+
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any
+
+import tensorflow as tf
+
+keras: Any = tf.keras
+
+# Keras 3 brought keras.ops; tf.keras has no version attribute on every TensorFlow.
+KERAS_3 = hasattr(keras, "ops")
+
+if not KERAS_3:
+    # Without it, dropout draws from operations whose state no checkpoint can hold.
+    keras.backend.experimental.enable_tf_random_generator()
+
+
+def keras_version() -> str:
+    """The version of the Keras behind tf.keras."""
+    package = keras.Model.__module__.split(".")[0]
+    return metadata.version(package)
+
+
+def as_variable(trackable: object) -> tf.Variable | None:
+    """The variable that a node of an object graph is (Keras 2) or wraps (Keras 3), else None."""
+    if isinstance(trackable, tf.Variable):
+        return trackable
+    value = getattr(trackable, "value", None) if KERAS_3 else None
+    return value if isinstance(value, tf.Variable) else None
+
+
+def named_variables(owner: object) -> list[tuple[str, tf.Variable]]:
+    """All variables of a model, a layer or an optimizer, with the names that Keras gave them.
+
+    A variable of Keras 3 knows its path; the TensorFlow variable that it wraps does not.
+    """
+    variables = getattr(owner, "variables", [])  # the operations of Keras 3 have none
+    if KERAS_3:
+        return [(variable.path, as_variable(variable)) for variable in variables]
+    return [(variable.name.partition(":")[0], variable) for variable in variables]
+
+
+def variables_of(owner: object) -> list[tf.Variable]:
+    """All variables of a model, a layer or an optimizer."""
+    return [variable for _, variable in named_variables(owner)]
+
+
+def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers directly inside another, those in lists and dictionaries included.
+
+    A functional model of Keras 3 has operations that are not layers, such as `keras.ops.relu`; they
+    are among them. Neither Keras has a public way to ask a layer that is not a model; both have
+    this method.
+    """
+    if hasattr(layer, "operations"):
+        return list(layer.operations)
+    if not isinstance(layer, keras.layers.Layer):
+        return []
+    return list(layer._flatten_layers(include_self=False, recursive=False))  # noqa: SLF001
+
+
+def slot_readings(name: str) -> Iterator[tuple[str, str]]:
+    """Ways to read an optimizer variable's name as (slot, the name of what it belongs to).
+
+    Keras 2: Adam/m/hidden_1/kernel. Keras 3: adam/mlp_hidden_1_kernel_momentum. Slashes in the
+    second name are given as underscores.
+    """
+    if KERAS_3:
+        words = name.rpartition("/")[2].split("_")
+        for cut in range(len(words) - 1, 0, -1):
+            yield "_".join(words[cut:]), "_".join(words[:cut])
+    else:
+        words = name.split("/")
+        for cut in range(1, len(words)):
+            yield words[cut - 1], "_".join(words[cut:])
+
+
+def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: int) -> float:
+    """The learning rate of an optimizer at a step, whether it has a number or a schedule."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of one that scales the loss
+    rate = inner.get_config()["learning_rate"]
+    if isinstance(rate, dict):
+        return float(keras.optimizers.schedules.deserialize(rate)(step))
+    return float(rate)

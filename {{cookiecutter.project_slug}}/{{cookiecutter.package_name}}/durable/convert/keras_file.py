@@ -1,0 +1,119 @@
+"""Weights that Keras saved: `.weights.h5`, `.keras`, and the older `.h5`. Their code is not run."""
+
+import io
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h5py
+import numpy as np
+import tensorflow as tf
+from etils import epath
+
+from ..compat import keras, named_variables, sublayers
+from ..errors import DamagedCheckpoint
+from ..run.state import TrainState
+from .names import match_in_order, model_paths
+from .source import Proposal, SourceFile, Spec
+
+WEIGHTS = "model.weights.h5"
+# What a compiled model has beside its layers.
+NOT_NEEDED = re.compile("(optimizer|metrics)/")
+UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile)
+
+
+class KerasFile(SourceFile):
+    """The weights in a file of Keras 2 or 3.
+
+    Raises:
+        DamagedCheckpoint: it cannot be read.
+    """
+
+    kind = "file of Keras weights"
+
+    def __init__(self, path: epath.Path) -> None:
+        super().__init__(path)
+        self.specs: dict[str, Spec] = {}
+        self._layers: list[dict[str, str]] = []
+        try:
+            with self._open() as file:
+                file.visititems(self._note)
+                self._layers = older_layers(file)
+        except UNREADABLE as error:
+            raise DamagedCheckpoint(path, str(error)) from error
+
+    def propose(self, state: TrainState) -> Proposal:
+        """By the class of the layer and its number; in the older kind, by the order of layers."""
+        if self._layers:
+            return Proposal(match_in_order(self._layers, state.task.model))
+        names = weight_names(state.task.model)
+        targets = {name: names[name] for name in self.specs if name in names}
+        return Proposal(targets, not_needed={*filter(NOT_NEEDED.match, self.specs)})
+
+    def read(self, learning_rate: Callable[[int], float]) -> dict[str, Any]:  # noqa: ARG002
+        """Reads all values. This kind of file has no checksums, but for those of a zip archive."""
+        try:
+            with self._open() as file:
+                return {
+                    name: np.asarray(file[name]).view(tf.as_dtype(spec.dtype).as_numpy_dtype)
+                    for name, spec in self.specs.items()
+                }
+        except UNREADABLE as error:
+            raise DamagedCheckpoint(self.path, str(error)) from error
+
+    def _open(self) -> h5py.File:
+        content = self.path.read_bytes()
+        if zipfile.is_zipfile(io.BytesIO(content)):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                content = archive.read(WEIGHTS)
+        return h5py.File(io.BytesIO(content), "r")
+
+    def _note(self, name: str, item: h5py.Dataset | h5py.Group) -> None:
+        if isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise ValueError(f"{name} points to another file")
+            # bfloat16 is unknown to HDF5: Keras writes it as bytes, with a note.
+            dtype = item.attrs.get("dtype", item.dtype.name)
+            self.specs[name] = Spec(item.shape, dtype)
+
+
+def older_layers(file: h5py.File) -> list[dict[str, str]]:
+    """For each layer with weights of a `.h5` of older Keras, their names by short name."""
+    layers = []
+    for layer in file.attrs.get("layer_names", []):
+        names = file[layer].attrs["weight_names"]
+        if len(names):
+            layers.append({re.split("[/:]", name)[-2]: f"{layer}/{name}" for name in names})
+    return layers
+
+
+def weight_names(model: keras.Model) -> dict[str, str]:
+    """The paths of a model's weights by the names that Keras's files have for them."""
+    paths = model_paths(model)
+    return {
+        f"{group}/vars/{number}": paths[id(variable)]
+        for group, layer in layer_groups(model)
+        for number, (_, variable) in enumerate(named_variables(layer))
+    }
+
+
+def layer_groups(model: keras.Model, inside: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """The layers of a model with their groups in a file: the second Dense is layers/dense_1."""
+    counts: Counter[str] = Counter()
+    for layer in sublayers(model):
+        if isinstance(layer, keras.layers.Layer):
+            kind = snake_case(type(layer).__name__)
+            group = f"{inside}layers/{kind}" + (f"_{counts[kind]}" if counts[kind] else "")
+            counts[kind] += 1
+            if isinstance(layer, keras.Model):
+                yield from layer_groups(layer, f"{group}/")
+            else:
+                yield group, layer
+
+
+def snake_case(name: str) -> str:
+    """The name of a class as Keras writes it: BatchNormalization, batch_normalization."""
+    words = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", words).lower()

@@ -1,0 +1,90 @@
+"""What the machinery asks of a data set."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import tensorflow as tf
+
+
+class DataSpec(Protocol):
+    """What a task must know of a data set to build its models.
+
+    Attributes:
+        element_spec: the `tf.TypeSpec`s of one batch: (x, y) or (x, y, weight), each any nest of
+            tensors whose first axis counts the examples.
+        identity: what one run must keep of its data, as JSON can hold it; its entry `data` tells
+            the examples, and those of them that are held out, from others.
+        steps_per_epoch: how many batches are an epoch.
+    """
+
+    @property
+    def element_spec(self) -> Any:  # noqa: D102
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:  # noqa: D102
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:  # noqa: D102
+        ...
+
+
+class Data(DataSpec, Protocol):
+    """A data set, whose batch at a step is a function of the seed and that step alone."""
+
+    def batches(self, seed: int, start: int, stop: int) -> tf.data.Dataset:
+        """The training batches of the steps `start` to `stop - 1`, each of `element_spec`.
+
+        Any step must be sought at once: nothing of an iterator is saved.
+        """
+        ...
+
+    def validation_batches(self) -> tf.data.Dataset:
+        """The examples held out, in batches of any size, in the same order at each call."""
+        ...
+
+
+@dataclass(frozen=True)
+class SavedSpec:
+    """What a checkpoint tells of the data that it was trained on; a `DataSpec`."""
+
+    element_spec: Any
+    identity: Mapping[str, Any]
+    steps_per_epoch: int
+
+
+def any_batch_size(element_spec: Any) -> Any:
+    """The same specs with the number of examples left open."""
+
+    def opened(spec: tf.TensorSpec | tf.RaggedTensorSpec) -> tf.TypeSpec:
+        shape = [None, *spec.shape[1:]]
+        if isinstance(spec, tf.RaggedTensorSpec):
+            return tf.RaggedTensorSpec(shape, spec.dtype, spec.ragged_rank, spec.row_splits_dtype)
+        return tf.TensorSpec(shape, spec.dtype, spec.name)
+
+    return tf.nest.map_structure(opened, element_spec)
+
+
+def spec_as_json(element_spec: Any) -> Any:
+    """The specs of a batch as JSON can hold them: a list for a tuple, an object for a tensor."""
+    if isinstance(element_spec, Mapping):
+        return {"nest": {name: spec_as_json(inner) for name, inner in element_spec.items()}}
+    if isinstance(element_spec, tuple | list):
+        return [spec_as_json(inner) for inner in element_spec]
+    described = {"shape": element_spec.shape.as_list(), "dtype": element_spec.dtype.name}
+    if isinstance(element_spec, tf.RaggedTensorSpec):
+        described["ragged_rank"] = element_spec.ragged_rank
+    return described
+
+
+def spec_from_json(value: Any) -> Any:
+    """The specs that `spec_as_json` made the value from."""
+    if isinstance(value, list):
+        return tuple(spec_from_json(inner) for inner in value)
+    if "nest" in value:
+        return {name: spec_from_json(inner) for name, inner in value["nest"].items()}
+    if "ragged_rank" in value:
+        return tf.RaggedTensorSpec(value["shape"], value["dtype"], value["ragged_rank"])
+    return tf.TensorSpec(value["shape"], value["dtype"])

@@ -1,0 +1,89 @@
+"""Scoring checkpoints and ensembles on the examples that training never sees."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from ..compat import keras
+from ..data.protocol import Data
+from ..run.experiment import Project
+from ..run.rebuild import experiment_of, rebuild, restore
+from ..run.state import Means
+from ..run.task import Figures, Task
+from ..run.validation import build_update, with_prefix
+from .members import Member, newest_of
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was found.
+
+    Attributes:
+        members: the metrics of each member.
+        combined: the metrics of what they give together; of one, its own.
+        figures: what is drawn of that; None where the task draws nothing.
+    """
+
+    members: list[dict[str, float]]
+    combined: dict[str, float]
+    figures: Figures | None
+
+
+def open_data(project: Project, members: Sequence[Member], path: str | None = None) -> Data:
+    """The data that checkpoints were trained on, as the newest of them has them.
+
+    Args:
+        project: whose experiment it is.
+        members: at least one; all were trained on the same examples.
+        path: of the data, if they were moved since.
+
+    Raises:
+        ConfigurationError: the data cannot be read.
+    """
+    return experiment_of(project, newest_of(members).card.settings, path).data()
+
+
+def load_task(project: Project, member: Member, data: Data) -> Task:
+    """The task of a checkpoint, with its weights.
+
+    Raises:
+        CheckpointMismatch: it does not fit the present code, or was trained on other data.
+        DamagedCheckpoint: its files are damaged.
+    """
+    state = rebuild(project, member.card).state
+    restore(member.path, state, data)
+    return state.task
+
+
+def score(tasks: Sequence[Task], data: Data) -> Scores:
+    """Scores models, and what they give together, batch by batch.
+
+    Args:
+        tasks: of the members, at least one; the last one says how they combine.
+        data: whose held-out examples are used.
+    """
+    task = tasks[-1]
+    batches = data.validation_batches()
+    means, combined = [Means(member) for member in tasks], Means(task)
+    updates = [
+        build_update(member, own, batches.element_spec)
+        for member, own in zip(tasks, means, strict=True)
+    ]
+    figures = task.figures()
+    for batch in batches:
+        members = [update(batch) for update in updates]
+        outputs = task.combine(members) if len(members) > 1 else members[0]
+        combined.update(batch, outputs)
+        if figures is not None:
+            _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            figures.update(*map(in_numpy, (batch, outputs)), in_numpy(task.loss(y, outputs)))
+    return Scores(
+        [with_prefix(own.result()) for own in means], with_prefix(combined.result()), figures
+    )
+
+
+def in_numpy(values: Any) -> Any:
+    """A nest of tensors as NumPy arrays."""
+    return tf.nest.map_structure(lambda tensor: tensor.numpy(), values)

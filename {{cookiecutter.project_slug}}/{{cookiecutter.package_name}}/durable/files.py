@@ -1,0 +1,117 @@
+"""Getting files safely onto the disk, and texts and JSON into them."""
+
+import errno
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from etils import epath
+
+TEMPORARY = "_temp"
+
+
+def write_text(path: epath.Path, text: str) -> None:
+    """Writes a text file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: epath.Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.parent / f"{path.name}{TEMPORARY}"
+    temporary.write_bytes(content)
+    synchronize(temporary)
+    temporary.replace(path)
+
+
+def append_text(path: epath.Path, text: str) -> None:
+    """Adds to the end of a file, all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.stat().length if path.exists() else 0
+    try:
+        with path.open("a") as file:
+            file.write(text)
+        synchronize(path)
+    except OSError:
+        if path.exists():
+            os.truncate(path, before)
+        raise
+
+
+@contextmanager
+def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
+    """Gives a temporary folder to fill; whole and safe on the disk, it becomes `folder`."""
+    temporary = temporary_folder(folder)
+    if temporary.exists():
+        temporary.rmtree()  # of a process that was killed
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        for path in Path(temporary).rglob("*"):
+            synchronize(epath.Path(path))
+        temporary.rename(folder)
+        synchronize(folder.parent)
+    finally:
+        if temporary.exists():
+            temporary.rmtree()
+
+
+def temporary_folder(checkpoint: epath.Path) -> epath.Path:
+    """Where a checkpoint is while it is being written."""
+    return checkpoint.parent / f"{checkpoint.name}{TEMPORARY}"
+
+
+def require_space(directory: epath.Path, size: int) -> None:
+    """Raises OSError if a local disk has less than `size` bytes free."""
+    if is_remote(directory):
+        return
+    existing = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    free = shutil.disk_usage(existing).free
+    if free < size:
+        reason = f"{os.strerror(errno.ENOSPC)}: {size} bytes are needed, {free} are free"
+        raise OSError(errno.ENOSPC, reason, str(directory))
+
+
+def synchronize(path: epath.Path) -> None:
+    """Waits until a local file or directory is on the disk itself."""
+    if is_remote(path) or (os.name != "posix" and path.is_dir()):
+        return  # remote storage keeps its own promise; Windows cannot open a directory
+    # Windows flushes only what is open for writing.
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_remote(path: epath.Path) -> bool:
+    """Whether a path is one of remote storage, such as gs://bucket/runs."""
+    return "://" in os.fspath(path)
+
+
+def absolute(path: str) -> str:
+    """A local path that holds from any working directory; remote ones do anyway."""
+    return path if "://" in path else str(Path(path).expanduser().absolute())
+
+
+def strict_json(value: Any, *, indent: int | None = None) -> str:
+    """A value as JSON, with null for each number that JSON has no word for."""
+    return json.dumps(without_nan(value), indent=indent, allow_nan=False)
+
+
+def without_nan(value: Any) -> Any:
+    """The value with None for each NaN and each infinity in it."""
+    if isinstance(value, Mapping):
+        return {name: without_nan(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def entry_names(folder: epath.Path) -> list[str]:
+    """The names of what is in a folder, sorted; none where there is no folder."""
+    return sorted(entry.name for entry in folder.iterdir()) if folder.exists() else []

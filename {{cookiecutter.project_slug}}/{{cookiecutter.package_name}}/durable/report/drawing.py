@@ -1,0 +1,153 @@
+"""Drawing runs: their loss, their accuracy, and below them what happened when."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from .curves import Run
+
+# Okabe and Ito 2008, "Color Universal Design": they can be told apart by the color-blind.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+INK = "#444444"
+MOST_DOTS = 30  # a longer curve needs no dot for each of its points
+LONGEST_NAME = 24
+
+TRAINING: dict[str, Any] = {"linewidth": 1, "alpha": 0.45, "solid_capstyle": "round"}
+VALIDATION: dict[str, Any] = {"linewidth": 1.8, "solid_capstyle": "round"}
+CONNECTION: dict[str, Any] = {"linewidth": 1.2, "linestyle": ":"}
+CHECKPOINT: dict[str, Any] = {"marker": "|", "markersize": 9, "markeredgewidth": 1.4}
+# Above the line and below it, so that two marks of one step do not hide each other.
+MARKS: dict[str, tuple[float, dict[str, Any]]] = {
+    "fork": (0, {"marker": "D", "markersize": 6, "markerfacecolor": "white"}),
+    "partial fork": (0, {"marker": "d", "markersize": 8, "markerfacecolor": "white"}),
+    "average": (0, {"marker": "s", "markersize": 6, "markerfacecolor": "white"}),
+    "import": (0, {"marker": "o", "markersize": 6, "markerfacecolor": "white"}),
+    "resume": (0.3, {"marker": "^", "markersize": 6, "markeredgewidth": 0}),
+    "rewind": (-0.3, {"marker": "v", "markersize": 6, "markeredgewidth": 0}),
+}
+
+
+def draw(runs: Sequence[Run]) -> Figure:
+    """Draws one to seven runs.
+
+    The loss is drawn on a logarithmic scale where it spans more than a factor of ten.
+    """
+    height = 0.32 * len(runs) + 0.3
+    figure = Figure(figsize=(9, 6.6 + height), layout="constrained")
+    loss, accuracy, events = figure.subplots(
+        3, sharex=True, gridspec_kw={"height_ratios": (2.7, 2.7, height)}
+    )
+    draw_metric(loss, runs, "loss")
+    use_logarithms(loss)
+    draw_metric(accuracy, runs, "accuracy")
+    draw_events(events, runs)
+    handles = explain(runs)
+    rows = ceil(len(handles) / 5)
+    columns = ceil(len(handles) / rows)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+    return figure
+
+
+def draw_metric(axes: Axes, runs: Sequence[Run], metric: str) -> None:
+    """Draws the curves of a metric: thin for training, thick for validation."""
+    for run, color in zip(runs, COLORS, strict=False):
+        for name, style, dots in ((metric, TRAINING, 1), (f"val_{metric}", VALIDATION, MOST_DOTS)):
+            curve = run.curve(name)
+            marker = "o" if len(curve.steps) <= dots else None
+            axes.plot(curve.steps, curve.values, color=color, marker=marker, ms=3, **style)
+            connect(axes, runs, run, name, color)
+    axes.set_title(metric, loc="left", size=11)
+    axes.grid(color="#E5E5E5", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(length=0, colors=INK)
+
+
+def connect(axes: Axes, runs: Sequence[Run], run: Run, metric: str, color: str) -> None:
+    """Draws a line from the curve of a run's parent to its own, where both are drawn."""
+    curve = run.curve(metric)
+    for parent, step in parents_of(run, runs):
+        value = parent.curve(metric).at(step)
+        if value is not None and len(curve.steps):
+            start, end = (step, value), (curve.steps[0], curve.values[0])
+            axes.plot(*zip(start, end, strict=True), color=color, **CONNECTION)
+            if metric.startswith("val_") and run.origin is not None:
+                _, mark = MARKS[run.origin["event"]]
+                axes.plot(*start, color=color, **mark)
+
+
+def parents_of(run: Run, runs: Sequence[Run]) -> list[tuple[Run, int]]:
+    """The drawn runs that a run was made from, and at which of their steps."""
+    if run.origin is None:
+        return []
+    sources = [source.rpartition("@") for source in run.origin.get("sources", [])]
+    return [
+        (parent, int(step)) for name, _, step in sources for parent in runs if parent.name == name
+    ]
+
+
+def use_logarithms(axes: Axes) -> None:
+    """Makes an axis logarithmic if its values span more than a factor of ten."""
+    values = np.concatenate([np.asarray(line.get_ydata(), np.float64) for line in axes.lines])
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0 and values.max() > 10 * values.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.tick_params(which="minor", length=0)
+        axes.set_title("loss, on a logarithmic scale", loc="left", size=11)
+
+
+def draw_events(axes: Axes, runs: Sequence[Run]) -> None:
+    """Draws a line for each run, from its start to its last step, with what happened on it."""
+    for place, (run, color) in enumerate(zip(runs, COLORS, strict=False)):
+        axes.plot([run.first_step, run.last_step], [place, place], color=color, **VALIDATION)
+        for parent, step in parents_of(run, runs):
+            line = [step, run.first_step], [runs.index(parent), place]
+            axes.plot(*line, color=color, zorder=1, **CONNECTION)
+        mark_steps(axes, run.checkpoints, place, color=color, **CHECKPOINT)
+        for event, (offset, mark) in MARKS.items():
+            mark_steps(axes, run.steps_of(event), place + offset, color=color, **mark)
+    axes.set_yticks(range(len(runs)), [short(run.name) for run in runs])
+    for label, color in zip(axes.get_yticklabels(), COLORS, strict=False):
+        label.set(color=color, fontweight="bold")
+    axes.set_ylim(len(runs) - 0.4, -0.6)
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(length=0)
+    axes.tick_params(axis="x", colors=INK)
+
+
+def mark_steps(axes: Axes, steps: Sequence[int], height: float, **style: Any) -> None:
+    """Draws a mark at each of the steps."""
+    axes.plot(steps, [height] * len(steps), linestyle="", **style)
+
+
+def short(name: str) -> str:
+    """A name, without its middle if it is long."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
+
+
+def explain(runs: Sequence[Run]) -> list[Line2D]:
+    """The legend: what each kind of line and mark means, of those that occur."""
+    happened = {event["event"] for run in runs for event in run.events}
+    handles = [
+        Line2D([], [], color=INK, label="validation", **VALIDATION),
+        Line2D([], [], color=INK, label="training", **TRAINING),
+        Line2D([], [], color=INK, linestyle="", label="checkpoint", **CHECKPOINT),
+    ]
+    for event, (_, mark) in MARKS.items():
+        if event in happened:
+            handles.append(Line2D([], [], color=INK, linestyle="", label=event, **mark))
+    if any(parents_of(run, runs) for run in runs):
+        handles.append(Line2D([], [], color=INK, label="from its parent", **CONNECTION))
+    return handles

@@ -1,0 +1,109 @@
+"""The log of a run: metrics.jsonl and TensorBoard, rewound when a run is resumed."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+
+import tensorflow as tf
+from etils import epath
+
+from ..files import append_text, strict_json, synchronize, write_text
+from .experiment import Hook
+from .history import lines_after, rewind_lines
+from .paths import RunPaths
+
+
+class MetricsLog(AbstractContextManager["MetricsLog"]):
+    """Writes metrics, from a step on.
+
+    What was logged after that step is removed first: the run will log it again. So the log of a
+    resumed run has no line twice and none missing.
+
+    Args:
+        paths: of the run.
+        step: the step from which the run goes on.
+        hooks: are told of each line.
+    """
+
+    def __init__(self, paths: RunPaths, step: int, hooks: Sequence[Hook] = ()) -> None:
+        rewind_log(paths, step)
+        self._hooks = hooks
+        for hook in hooks:
+            hook.on_start(step)
+        self._path = paths.metrics
+        self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
+        self._lines: list[str] = []
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            self.flush()
+        self._writer.close()
+
+    def write(self, step: int, epoch: int, metrics: dict[str, float], *, epoch_ended: bool) -> None:
+        """Adds one line, and a point to each curve."""
+        values = {"step": step, "epoch": epoch, **metrics, "time": round(time.time(), 3)}
+        self._lines.append(strict_json(values) + "\n")
+        with self._writer.as_default(step=step):
+            for name, value in metrics.items():
+                tf.summary.scalar(name, value)
+        for hook in self._hooks:
+            hook.on_log(step, epoch, metrics)
+            if epoch_ended:
+                hook.on_epoch_end(step, epoch, metrics)
+
+    def flush(self) -> None:
+        """Puts everything on the disk. A checkpoint comes after its log lines, never before."""
+        append_text(self._path, "".join(self._lines))
+        self._lines.clear()
+        self._writer.flush()
+
+
+def rewind_log(paths: RunPaths, step: int) -> None:
+    """Removes what was logged after a step."""
+    rewind_lines(paths.metrics, step)
+    for left_over in paths.tensorboard.glob("*_temp"):
+        left_over.unlink()  # of a process that was killed while it did the next thing
+    for events in event_files(paths):
+        rewind_events(events, step)
+
+
+def copy_log(paths: RunPaths, step: int, target: RunPaths) -> None:
+    """Copies what was logged after a step to where `target` keeps a log."""
+    if text := lines_after(paths.metrics, step):
+        write_text(target.metrics, text)
+    target.tensorboard.mkdir(parents=True, exist_ok=True)
+    for events in event_files(paths):
+        copy_events(events, step, target.tensorboard / events.name)
+
+
+def event_files(paths: RunPaths) -> list[epath.Path]:
+    """TensorBoard's files, oldest first."""
+    return sorted(paths.tensorboard.glob("events.out.tfevents.*"))
+
+
+def rewind_events(path: epath.Path, step: int) -> None:
+    """Removes the events after a step from a TensorBoard file, and what was cut short."""
+    temporary = path.parent / f"{path.name}_temp"
+    with tf.io.TFRecordWriter(str(temporary)) as writer:
+        for record in whole_records(path):
+            if tf.compat.v1.Event.FromString(record).step <= step:
+                writer.write(record)
+    temporary.replace(path)
+
+
+def copy_events(path: epath.Path, step: int, target: epath.Path) -> None:
+    """Copies the events after a step, and the version of the file, to another TensorBoard file."""
+    with tf.io.TFRecordWriter(str(target)) as writer:
+        for record in whole_records(path):
+            event = tf.compat.v1.Event.FromString(record)
+            if event.step > step or event.HasField("file_version"):
+                writer.write(record)
+    synchronize(target)
+
+
+def whole_records(path: epath.Path) -> Iterator[bytes]:
+    """The records of a file, up to one that a killed process left unfinished."""
+    try:
+        yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    except tf.errors.DataLossError:
+        return

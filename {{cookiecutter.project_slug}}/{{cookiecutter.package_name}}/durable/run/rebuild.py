@@ -1,0 +1,87 @@
+"""The state that a checkpoint was saved from, built anew from what its card says."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+from etils import epath
+
+from ..checkpoint.card import Card
+from ..checkpoint.restore import Restorer
+from ..data.protocol import Data, DataSpec, SavedSpec, spec_from_json
+from ..errors import ConfigurationError
+from .experiment import Experiment, Project
+from .settings import config_from
+from .state import TrainState
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What the present code makes of a card.
+
+    Attributes:
+        experiment: with the settings of the card.
+        spec: what the card tells of the data.
+        state: the models and optimizers, not restored yet.
+    """
+
+    experiment: Experiment
+    spec: DataSpec
+    state: TrainState
+
+
+def experiment_of(
+    project: Project, settings: Mapping[str, Any], data_path: str | None = None
+) -> Experiment:
+    """The experiment with the settings of a card.
+
+    Args:
+        project: whose experiment it is.
+        settings: those of the card.
+        data_path: stands in for the setting `data.path`, where the data were moved since.
+    """
+    if data_path is not None:
+        if "path" not in settings.get("data", {}):
+            raise ConfigurationError("--data-path has no use here: there is no setting data.path.")
+        settings = {**settings, "data": {**settings["data"], "path": data_path}}
+    return project.load_experiment()(config_from(settings, project.config))
+
+
+def rebuild(project: Project, card: Card) -> Rebuilt:
+    """Builds the models and the optimizers of a card with the present code. Restores nothing.
+
+    Raises:
+        ConfigurationError: the card does not tell enough, or the models cannot be built.
+    """
+    if not card.settings:
+        raise ConfigurationError(
+            "The checkpoint does not tell the settings of its run: train.py did not save it."
+        )
+    experiment = experiment_of(project, card.settings)
+    spec = spec_of(card, experiment)
+    return Rebuilt(experiment, spec, TrainState(experiment.task(spec), spec.element_spec))
+
+
+def spec_of(card: Card, experiment: Experiment) -> DataSpec:
+    """What a card tells of its data; those of the first edition do not, and the data are opened."""
+    if card.element_spec is None:
+        return experiment.data()
+    # Any length of an epoch will do where none is told: a schedule is not saved.
+    steps = card.steps_per_epoch or 1
+    return SavedSpec(spec_from_json(card.element_spec), card.structure.identity, steps)
+
+
+def restore(path: epath.Path, state: TrainState, data: Data | None = None) -> Card:
+    """Restores a checkpoint into a state, all of it or nothing, and returns its card.
+
+    Args:
+        path: of the checkpoint.
+        state: what to restore into.
+        data: where it matters, the data that the checkpoint must have been trained on.
+
+    Raises:
+        CheckpointMismatch, DamagedCheckpoint, CardMissing: as `Restorer.restore`.
+    """
+    identity = {} if data is None else data.identity
+    return Restorer(tf.train.Checkpoint(**state.parts), identity).restore(path)

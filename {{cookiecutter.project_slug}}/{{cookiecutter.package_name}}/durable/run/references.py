@@ -1,0 +1,116 @@
+"""Finding a checkpoint by what a user calls it: 440, best, epoch:10, wide@440."""
+
+import re
+
+from etils import epath
+
+from ..checkpoint import bundle
+from ..checkpoint.reader import read_card
+from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
+from .paths import RunPaths
+
+CHECKPOINT = re.compile(r"latest|best|\d+|epoch:\d+")
+
+
+def locate(paths: RunPaths, reference: str) -> epath.Path:
+    """The checkpoint that a reference names.
+
+    Args:
+        paths: of the run that is meant where the reference names none.
+        reference: latest, best, a step, or epoch:N for the last one of that epoch; with RUN@ before
+            it, of that run; or RUN alone, for its latest.
+
+    Raises:
+        ConfigurationError: there is none of that name, or the name can mean two things.
+    """
+    return find(*resolve(paths, reference))
+
+
+def resolve(paths: RunPaths, reference: str) -> tuple[RunPaths, str]:
+    """The run that a reference means, and the checkpoint's name in it; see `locate`.
+
+    Raises:
+        ConfigurationError: it can mean two things, or nothing.
+    """
+    run, separator, at = reference.rpartition("@")
+    if separator:
+        return paths.of(run), at
+    is_run = reference in names_of_runs(paths)
+    if not CHECKPOINT.fullmatch(reference):
+        if is_run:
+            return paths.of(reference), "latest"
+        raise ConfigurationError(
+            f"{reference!r} is not a checkpoint: give latest, best, a step such as 440, epoch:10, "
+            "or one of another run, such as wide@440."
+        )
+    if is_run and reference != paths.run:
+        raise ConfigurationError(
+            f"{reference!r} is ambiguous: there is a run of that name. "
+            f"Give {paths.run}@{reference} or {reference}@latest."
+        )
+    return paths, reference
+
+
+def find(paths: RunPaths, at: str) -> epath.Path:
+    """The checkpoint of a run that `at` names: latest, best, a step, or the last one of epoch:N.
+
+    Raises:
+        ConfigurationError: there is none of that name.
+    """
+    checkpoints = all_checkpoints(paths)
+    if not CHECKPOINT.fullmatch(at):
+        raise ConfigurationError(
+            f"{at!r} is not a checkpoint: give latest, best, a step such as 440, or epoch:10."
+        )
+    if at == "latest":
+        return checkpoints[-1]
+    if at == "best":
+        best = bundle.find_checkpoints(paths.best)
+        if not best:
+            raise ConfigurationError(f"Run {paths.run!r} has no best checkpoint in {paths.best}.")
+        return best[-1]
+    kind, _, number = at.rpartition(":")
+    value_of = epoch_of if kind else bundle.step_of
+    matching = [checkpoint for checkpoint in checkpoints if value_of(checkpoint) == int(number)]
+    if not matching:
+        known = ", ".join(str(value_of(checkpoint)) for checkpoint in checkpoints)
+        raise ConfigurationError(
+            f"Run {paths.run!r} has no checkpoint of {kind or 'step'} {number}. "
+            f"It has those of {kind or 'step'} {known}."
+        )
+    return matching[-1]
+
+
+def all_checkpoints(paths: RunPaths) -> list[epath.Path]:
+    """The checkpoints of a run, oldest first, the copy in best/ only where it is the last one.
+
+    Raises:
+        ConfigurationError: there is no such run, or it has no checkpoints.
+    """
+    if not paths.folder.exists():
+        raise ConfigurationError(
+            f"There is no run {paths.run!r} in {paths.runs}. "
+            f"Runs: {', '.join(names_of_runs(paths)) or 'none'}."
+        )
+    found = bundle.find_checkpoints(paths.checkpoints)
+    steps = {bundle.step_of(checkpoint) for checkpoint in found}
+    best = bundle.find_checkpoints(paths.best)
+    found += [checkpoint for checkpoint in best if bundle.step_of(checkpoint) not in steps]
+    if not found:
+        raise ConfigurationError(f"Run {paths.run!r} has no checkpoints in {paths.checkpoints}.")
+    return sorted(found, key=bundle.step_of)
+
+
+def names_of_runs(paths: RunPaths) -> list[str]:
+    """The names of all runs."""
+    if not paths.runs.exists():
+        return []
+    return sorted(run.name for run in paths.runs.iterdir() if run.is_dir())
+
+
+def epoch_of(checkpoint: epath.Path) -> int | None:
+    """The epoch in the card of a checkpoint; None where it cannot be read."""
+    try:
+        return read_card(checkpoint).epoch
+    except (DamagedCheckpoint, CardMissing):
+        return None

@@ -1,0 +1,134 @@
+"""Making an earlier checkpoint the newest of its run. What came after it is set aside.
+
+At every moment each checkpoint is whole in one place at least, the log of what is left in the run
+has no gap, and train.py can go on: copies come before removals, the newest is moved first, and the
+log is cut last.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from etils import epath
+
+from .. import files
+from ..checkpoint import bundle, directory
+from ..checkpoint.directory import Directory
+from ..checkpoint.reader import read_card
+from ..checkpoint.retention import Best
+from ..checkpoint.saver import SAVING_ERRORS
+from ..errors import RewindFailed
+from . import history
+from .history import lines_after, rewind_lines
+from .log import copy_log, rewind_log
+from .paths import RunPaths, SupersededPaths
+from .settings import read_settings
+
+
+@dataclass(frozen=True)
+class Rewound:
+    """What a rewind did.
+
+    Attributes:
+        steps: of the checkpoints that were set aside.
+        folder: where they are; None where there was none to set aside.
+    """
+
+    steps: list[int]
+    folder: epath.Path | None
+
+
+def rewind(paths: RunPaths, target: epath.Path) -> Rewound | None:
+    """Makes a checkpoint the newest of its run.
+
+    Args:
+        paths: of the run, whose lock is held.
+        target: a good checkpoint of it, that has a card.
+
+    Returns:
+        What was done; None where it is the newest already.
+
+    Raises:
+        RewindFailed: the disk is full or read-only, say. Nothing is lost.
+    """
+    try:
+        tidy(paths)
+        step = bundle.step_of(target)
+        returned = Directory(paths.checkpoints).bring_back(target)
+        later = after(step, paths.checkpoints)
+        later_best = after(step, paths.best)
+        if not later and not later_best:
+            return Rewound([], None) if returned else None
+        aside = new_folder(paths)
+        files.require_space(paths.folder, sum(map(bundle.size_of, [*later, *later_best])))
+        set_aside(paths, step, aside)
+    except SAVING_ERRORS as error:
+        raise RewindFailed(
+            f"The rewind of run {paths.run!r} was not finished: {error}\n"
+            "Nothing is lost. Put this right and run it again."
+        ) from error
+    steps = {bundle.step_of(checkpoint) for checkpoint in [*later, *later_best]}
+    return Rewound(sorted(steps), aside.folder)
+
+
+def tidy(paths: RunPaths) -> None:
+    """Removes what killed saves and rewinds left."""
+    Directory(paths.checkpoints).tidy()
+    folders = [paths.best]
+    for aside in map(paths.superseded_at, files.entry_names(paths.superseded)):
+        folders += [aside.folder, aside.checkpoints, aside.best]
+    for folder in folders:
+        directory.sweep(folder)
+
+
+def after(step: int, folder: epath.Path) -> list[epath.Path]:
+    """The checkpoints of later steps in a folder, newest first."""
+    found = reversed(bundle.find_checkpoints(folder))
+    return [checkpoint for checkpoint in found if bundle.step_of(checkpoint) > step]
+
+
+def new_folder(paths: RunPaths) -> SupersededPaths:
+    """Makes a folder, named after the present time in UTC, for what is set aside."""
+    time = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    name, number = time, 0
+    while paths.superseded_at(name).folder.exists():
+        number += 1
+        name = f"{time}-{number}"
+    aside = paths.superseded_at(name)
+    aside.best.mkdir(parents=True)
+    for folder in (aside.checkpoints, aside.folder, paths.superseded, paths.folder):
+        files.synchronize(folder)
+    return aside
+
+
+def set_aside(paths: RunPaths, step: int, aside: SupersededPaths) -> None:
+    """Moves what came after a step; see the order at the head of this file."""
+    copy_log(paths, step, aside)
+    if text := lines_after(paths.history, step):
+        files.write_text(aside.history, text)
+    later = after(step, paths.checkpoints)
+    staying = [path for path in Directory(paths.checkpoints).whole() if path not in later]
+    choose_best(paths, staying)
+    # Before the files go: TensorFlow's managers take one that is named and missing for damaged.
+    directory.write_state(paths.checkpoints, staying)
+    for checkpoint in later:
+        if bundle.is_whole(checkpoint):
+            bundle.move(checkpoint, aside.checkpoints)
+        else:
+            bundle.set_aside(checkpoint)
+    for checkpoint in after(step, paths.best):
+        bundle.move(checkpoint, aside.best)
+    rewind_log(paths, step)
+    rewind_lines(paths.history, step)
+    history.record(paths, "rewind", step, superseded=aside.folder.name)
+
+
+def choose_best(paths: RunPaths, staying: list[epath.Path]) -> None:
+    """Copies the best of the checkpoints that stay, if that in best/ is not one of them."""
+    step = bundle.step_of(staying[-1])
+    if not after(step, paths.best):
+        return
+    settings = read_settings(paths.config) or read_card(staying[-1]).settings
+    best = Best(paths.best, settings["best_metric"], settings["best_mode"])
+    chosen = best.choose_best(staying)
+    if chosen is not None and not bundle.is_whole(paths.best / chosen.name):
+        bundle.copy(chosen, paths.best)

@@ -1,0 +1,166 @@
+"""The settings that the machinery reads, and the whole configuration as JSON."""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from etils import epath
+
+from ..errors import ConfigurationError
+from ..files import strict_json, write_text
+
+log = logging.getLogger(__name__)
+
+# Settings of one call of the program, which say nothing of the run itself.
+CALL_SETTINGS = {"run", "root", "resume", "fork_from", "partial", "debug"}
+
+Settings = TypeVar("Settings", bound="RunSettings")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What every project can be told; its own `Config` adds what is learned, and from what.
+
+    Raises:
+        ConfigurationError: a value is not possible.
+    """
+
+    run: str = "default"
+    """Name of the run: its folder below runs/."""
+    root: str | None = None
+    """Folder that holds runs/; by default the one that the project's paths.py says."""
+    epochs: int = 30
+    """Train up to this many epochs in all."""
+    seed: int = 0
+    """Seed of the weights, the order of the data and the dropout."""
+    resume: Literal["auto", "require", "never"] = "auto"
+    """auto resumes where there is a checkpoint; require fails where there is none; never refuses
+    to start where there is one."""
+    fork_from: str | None = None
+    """Start this new run from the state of another one: RUN, RUN@STEP, RUN@best or RUN@epoch:N.
+    Everything must fit but the settings of the training."""
+    partial: bool = False
+    """With --fork-from: take over what fits, and tell what does not."""
+    save_every: str = "epoch"
+    """When to save: epoch, a number of steps, a time such as 30s, 10m or 2h, or auto: as often as
+    the budget allows."""
+    save_budget: float = 0.02
+    """With --save-every auto: the share of the time that may go into saving."""
+    save_shortest: str = "10s"
+    """With --save-every auto: the shortest time between two saves."""
+    save_longest: str = "30m"
+    """With --save-every auto: the longest time between two saves."""
+    save_mode: Literal["auto", "blocking", "background"] = "auto"
+    """How to save: blocking waits for the disk; background trains on meanwhile; auto is background
+    where there is an accelerator."""
+    max_save_failures: int = 3
+    """How many saves in a row may fail, on a full disk, say, before training ends."""
+    max_to_keep: int = 5
+    """How many of the newest checkpoints to keep, at least 2."""
+    keep_every_hours: float | None = None
+    """Keep one checkpoint for every so many hours besides."""
+    best_metric: str | None = None
+    """Of the checkpoints that are saved at an epoch's end, the best by this metric is kept in
+    checkpoints/best; by default the metric that the task names."""
+    best_mode: Literal["max", "min"] | None = None
+    """Whether the best is the largest or the smallest."""
+    log_every: int = 100
+    """Steps between two lines of metrics.jsonl, besides those at every epoch's end."""
+    deterministic: bool = False
+    """Use deterministic operations only. Slower; needed for equal bits on a GPU, not on a CPU."""
+    debug: bool = False
+    """Show the traceback of an error."""
+
+    def __post_init__(self) -> None:
+        hours, failures = self.keep_every_hours, self.max_save_failures
+        if self.partial and self.fork_from is None:
+            raise ConfigurationError("--partial goes with --fork-from RUN[@STEP].")
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.epochs <= 10**9, "epochs", self.epochs, "at most 1000000000")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
+        require(self.max_to_keep >= 2, "max-to-keep", self.max_to_keep, "at least 2")
+        require(hours is None or hours > 0, "keep-every-hours", hours, "more than 0")
+        require(failures >= 1, "max-save-failures", failures, "at least 1")
+        require(0 < self.save_budget < 1, "save-budget", self.save_budget, "between 0 and 1")
+        require(self.log_every >= 1, "log-every", self.log_every, "at least 1")
+        if not re.fullmatch(r"epoch|auto|[1-9]\d*", self.save_every):
+            seconds_of("save-every", self.save_every)
+        shortest = seconds_of("save-shortest", self.save_shortest)
+        if shortest > seconds_of("save-longest", self.save_longest):
+            raise ConfigurationError("--save-shortest must not be longer than --save-longest.")
+
+    def identity(self) -> dict[str, Any]:
+        """The settings that one run must keep: its steps would mean something else without them."""
+        return {"seed": self.seed}
+
+
+def require(possible: bool, name: str, value: object, wanted: str) -> None:
+    """Raises ConfigurationError, which says what is wanted, unless a setting is possible."""
+    if not possible:
+        raise ConfigurationError(f"--{name} {value} is not possible: give {wanted}.")
+
+
+def seconds_of(name: str, time: str) -> float:
+    """The seconds in a time such as 30s, 10m or 2h.
+
+    Raises:
+        ConfigurationError: the setting of that name is no such time.
+    """
+    match = re.fullmatch(r"([1-9]\d*)([smh])", time)
+    if match is None:
+        hint = "epoch, auto, a number of steps such as 500, or " if name == "save-every" else ""
+        raise ConfigurationError(
+            f"--{name} {time!r} is not possible: give {hint}a time such as 30s, 10m or 2h."
+        )
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def record_config(config: RunSettings, path: epath.Path) -> None:
+    """Writes the configuration, and tells which settings changed since the last start."""
+    present = json.loads(json.dumps(asdict(config)))
+    before, after = flat(read_settings(path)), flat(present)
+    for name in sorted((before.keys() & after.keys()) - CALL_SETTINGS):
+        old, new = before[name], after[name]
+        if old != new:
+            log.info("Changed since the last start: %s %s → %s.", name, old, new)
+    write_text(path, strict_json(present, indent=2) + "\n")
+
+
+def read_settings(path: epath.Path) -> dict[str, Any]:
+    """The settings in a file; none where there is no file, or it cannot be read."""
+    try:
+        return json.loads(path.read_text()) if path.exists() else {}
+    except ValueError:
+        log.warning("%s cannot be read; it is written anew.", path)
+        return {}
+
+
+def flat(values: Mapping[str, Any], inside: str = "") -> dict[str, Any]:
+    """Nested settings by their dotted names: {'model.name': 'mlp', …}."""
+    settings: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            settings |= flat(value, f"{inside}{name}.")
+        else:
+            settings[inside + name] = value
+    return settings
+
+
+def config_from(values: Mapping[str, Any], kind: type[Settings]) -> Settings:
+    """The configuration that a card or a config.json holds.
+
+    Args:
+        values: the settings, nested; those that `kind` does not know are left out.
+        kind: the project's `Config`, or a dataclass in it.
+    """
+    hints = get_type_hints(kind)
+    known = {}
+    for name in {field.name for field in fields(kind)} & values.keys():
+        value = values[name]
+        if is_dataclass(hints[name]):
+            value = config_from(value, hints[name])
+        known[name] = tuple(value) if isinstance(value, list) else value
+    return kind(**known)

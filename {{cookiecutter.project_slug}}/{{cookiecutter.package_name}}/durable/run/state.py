@@ -1,0 +1,250 @@
+"""TrainState: all that a run must not lose."""
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+import tensorflow as tf
+
+from ..checkpoint.naming import variable_paths
+from ..checkpoint.structure import reachable_variables
+from ..compat import keras, named_variables, variables_of
+from ..data.protocol import any_batch_size
+from ..errors import ConfigurationError
+from .experiment import Hook
+from .task import Batch, Outputs, Task
+
+RESERVED_NAMES = {"step", "epoch", "loss", "time"}
+# What a traced step, loss or metric raises where shapes and types do not go together.
+TRACING_ERRORS = (TypeError, ValueError, tf.errors.OpError)
+
+
+class Means:
+    """The mean loss and the metrics of a task over some examples.
+
+    Training and validation both go through it, so that their numbers mean the same.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._loss = keras.metrics.Mean(name="loss", dtype="float64")
+        self._metrics = task.metrics()
+        if taken := RESERVED_NAMES & self._metrics.keys():
+            raise ConfigurationError(
+                f"A metric of {type(task).__name__} cannot be called {min(taken)!r}: the log "
+                "has a column of that name. Give it another."
+            )
+
+    def update(self, batch: Batch, outputs: Outputs, loss: tf.Tensor | None = None) -> None:
+        """Takes in a batch.
+
+        Args:
+            batch: (x, y) or (x, y, weight).
+            outputs: what the task's `forward` gave for it.
+            loss: () its mean loss, if it is known already.
+        """
+        if loss is None:
+            loss = self._task.mean_loss(batch, outputs)
+        size = tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0]
+        self._loss.update_state(loss, sample_weight=size)
+        self._task.update_metrics(self._metrics, batch, outputs)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the results, the loss first."""
+        return [*self._all()]
+
+    def result(self) -> dict[str, float]:
+        """The means by name, the loss first."""
+        return {name: float(metric.result()) for name, metric in self._all().items()}
+
+    def shapes(self) -> dict[str, tf.TensorShape]:
+        """The shapes of the results, by name."""
+        metrics = self._all().items()
+        return {name: tf.convert_to_tensor(metric.result()).shape for name, metric in metrics}
+
+    def reset(self) -> None:
+        """Starts again from no examples."""
+        for metric in self._all().values():
+            metric.reset_state()
+
+    @property
+    def variables(self) -> dict[str, dict[str, tf.Variable]]:
+        """The variables of each metric, by name."""
+        return {
+            name: {path.rpartition("/")[2]: variable for path, variable in named_variables(metric)}
+            for name, metric in self._all().items()
+        }
+
+    def _all(self) -> dict[str, keras.metrics.Metric]:
+        return {"loss": self._loss, **self._metrics}
+
+
+class TrainState:
+    """The models and optimizers of a task, built, with everything else that a run must not lose.
+
+    Attributes:
+        task: the task; all variables of its models and optimizers exist.
+        step: () int64, how many steps were trained.
+        line: the means since the last log line.
+        epoch: the means since the epoch began.
+        untracked: what a step uses and TensorFlow does not find, by name: the state of dropout's
+            random generators, and in Keras 3 the layers held in lists.
+
+    Raises:
+        ConfigurationError: the task cannot learn from such batches, or keeps state that no
+            checkpoint can hold.
+    """
+
+    def __init__(self, task: Task, element_spec: Any, hooks: Sequence[Hook] = ()) -> None:
+        build(task, element_spec)
+        self.task = task
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.line, self.epoch = Means(task), Means(task)
+        require_fitting(task, any_batch_size(element_spec))
+        self._hooks = {hook.name: dict(hook.variables) for hook in hooks if hook.variables}
+        self.untracked = untracked_variables(task, element_spec)
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What a `tf.train.Checkpoint` of this state holds."""
+        parts = {
+            **self.task.models,
+            **self.task.optimizers,
+            "step": self.step,
+            "metrics": {"line": self.line.variables, "epoch": self.epoch.variables},
+            "untracked": self.untracked,
+        }
+        return {**parts, "hooks": self._hooks} if self._hooks else parts
+
+    def update_means(self, batch: Batch, outputs: Outputs, loss: tf.Tensor) -> None:
+        """Takes a batch into the means of the training; called inside a `tf.function`."""
+        self.line.update(batch, outputs, loss)
+        self.epoch.update(batch, outputs, loss)
+
+    def reset_means(self, *, epoch_ended: bool) -> None:
+        """Starts the means since the last line anew, and at an epoch's end those of the epoch."""
+        self.line.reset()
+        if epoch_ended:
+            self.epoch.reset()
+
+
+def build(task: Task, element_spec: Any) -> None:
+    """Makes all variables of a task's models and optimizers."""
+    if any(not model.built for model in task.models.values()):
+        # A model without an input of its own has no variables before.
+        forward = tf.function(lambda batch: task.forward(batch, training=False))
+        trace(task, forward, any_batch_size(element_spec))
+    for name, optimizer in task.optimizers.items():
+        optimizer.build(task.trained_variables(name))
+
+
+def require_fitting(task: Task, element_spec: Any) -> None:
+    """Raises ConfigurationError unless loss and metrics can take what the models give."""
+    means = Means(task)
+
+    @tf.function
+    def validate(batch: Batch) -> tf.Tensor:
+        outputs = task.forward(batch, training=False)
+        means.update(batch, outputs)
+        _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        return task.loss(y, outputs)
+
+    losses = trace(task, validate, element_spec).structured_outputs
+    if losses.shape.rank != 1 or not losses.dtype.is_floating:
+        raise ConfigurationError(
+            f"The loss of {type(task).__name__} is to be one number for each example, (batch,), "
+            f"and is of shape {losses.shape} and type {losses.dtype.name}."
+        )
+    for name, shape in means.shapes().items():
+        if shape.rank != 0:
+            raise ConfigurationError(
+                f"The metric {name!r} of {type(task).__name__} is to be one number, and is of "
+                f"shape {shape}."
+            )
+
+
+def trace(task: Task, function: Any, element_spec: Any) -> tf.types.experimental.ConcreteFunction:
+    """Traces a function of one batch, without running it.
+
+    Raises:
+        ConfigurationError: shapes or types do not go together.
+    """
+    try:
+        return function.get_concrete_function(element_spec)
+    except ConfigurationError:
+        raise
+    except TRACING_ERRORS as error:
+        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        raise ConfigurationError(
+            f"{type(task).__name__} cannot learn from batches of {element_spec}: {reason} "
+            "Let models, labels, loss and metrics fit together."
+        ) from error
+
+
+def untracked_variables(task: Task, element_spec: Any) -> dict[str, tf.Variable]:
+    """The variables that a training step uses and `tf.train.Checkpoint` would leave out, by name.
+
+    The step is traced, not run: its graph captures each variable, generator and table it touches.
+
+    Raises:
+        ConfigurationError: it uses state that is not in a variable.
+    """
+    traced = trace(task, tf.function(task.step), element_spec)
+    refuse_hidden_randomness(task, traced)
+    owners = {**task.models, **task.optimizers}
+    known = {id(found) for found in reachable_variables(tf.train.Checkpoint(**owners)).values()}
+    paths = variable_paths(owners)
+    owned = [variable for owner in owners.values() for variable in variables_of(owner)]
+    untracked: dict[str, tf.Variable] = {}
+    generators = count()
+    for variable in [*in_order_of_use(task, traced), *owned]:
+        if id(variable) not in known:
+            known.add(id(variable))
+            path, _ = paths.get(id(variable)) or (nameless_path(variable, generators), "run")
+            untracked[path] = variable
+    return untracked
+
+
+def nameless_path(variable: tf.Variable, generators: "count[int]") -> str:
+    """A name for a variable that belongs to no layer."""
+    name = variable.name.partition(":")[0]
+    # What TensorFlow calls the state of each generator; Keras 2 puts the layer before it.
+    is_generator = name.rpartition("/")[2] == "StateVar"
+    return f"generator_{next(generators)}" if is_generator else name
+
+
+def in_order_of_use(
+    task: Task, traced: tf.types.experimental.ConcreteFunction
+) -> list[tf.Variable]:
+    """The variables that a traced step uses, in the order in which it first does."""
+    by_handle = {id(variable.handle): variable for variable in traced.variables}
+    resources = [tensor for tensor in traced.captured_inputs if tensor.dtype == tf.resource]
+    if any(id(resource) not in by_handle for resource in resources):
+        raise ConfigurationError(
+            f"{models_of(task)} keeps state outside of variables (a lookup table, say), "
+            "which a checkpoint of its variables would lose. Move that part into the data."
+        )
+    return [by_handle[id(resource)] for resource in resources]
+
+
+def refuse_hidden_randomness(task: Task, traced: tf.types.experimental.ConcreteFunction) -> None:
+    """Raises ConfigurationError if a random operation keeps its state out of reach."""
+    graph = traced.graph.as_graph_def()
+    functions = graph.library.function
+    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
+    for node in nodes:
+        # Only the random operations that keep their own counter have this attribute; recurrent
+        # layers bring one for GPUs that draws nothing where there is no dropout.
+        if "seed2" in node.attr and not ("dropout" in node.attr and node.attr["dropout"].f == 0):
+            raise ConfigurationError(
+                f"{models_of(task)} draws random numbers by {node.op} ({node.name}), whose "
+                "state no checkpoint can hold. Use tf.random.Generator or a Keras seed generator."
+            )
+
+
+def models_of(task: Task) -> str:
+    """What the models of a task are called, for messages."""
+    names = ", ".join(repr(model.name) for model in task.models.values())
+    return f"The model {names}" if len(task.models) == 1 else f"One of the models {names}"

@@ -1,0 +1,1 @@
+"""The tests of this folder, on a small program of their own."""

@@ -1,0 +1,180 @@
+"""Small states, real processes, and what is on the disk."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ..checkpoint.manager import CheckpointManager
+from ..checkpoint.reader import read_card
+from ..compat import as_variable, keras
+from ..data.protocol import SavedSpec
+from ..run import session
+from ..run.state import TrainState
+from .program.experiment import Classes, Config, ModelConfig, OptimizerConfig
+from .program.models import build_model
+
+# What `python -m` finds the package from.
+PROJECT = Path(__file__).resolve().parents[len(__package__.split("."))]
+PROGRAM = f"{__package__}.program"
+SHAPE = (4, 4)
+THREE_EPOCHS = ["--epochs", "3", "--model.hidden", "8", "--log-every", "10"]
+
+
+def small_model(**settings):
+    """A model for examples of SHAPE, in three classes."""
+    return build_model(ModelConfig(**({"hidden": (5, 6)} | settings)), SHAPE, 3)
+
+
+def small_task(model=None, optimizer="adam", seed=1):
+    """A task with such a model."""
+    keras.utils.set_random_seed(seed)
+    config = Config(
+        model=ModelConfig(hidden=(5, 6)), optimizer=OptimizerConfig(name=optimizer)
+    )
+    element_spec = (tf.TensorSpec((None, *SHAPE)), tf.TensorSpec((None,), tf.int32))
+    task = Classes(config, SavedSpec(element_spec, {"data.classes": 3}, 10))
+    if model is not None:
+        task.models = {"model": model}
+    return task, element_spec
+
+
+def small_state(model=None, optimizer="adam", seed=1):
+    """The state of such a task."""
+    return TrainState(*small_task(model, optimizer, seed))
+
+
+def manager_of(state, directory, **settings):
+    return CheckpointManager(tf.train.Checkpoint(**state.parts), directory, **settings)
+
+
+def variables_of(state):
+    """Every variable of a state."""
+    checkpoint = tf.train.Checkpoint(**state.parts)
+    nodes = tf.train.TrackableView(checkpoint).descendants()
+    variables = [as_variable(node) for node in nodes]
+    return [variable for variable in variables if variable is not None]
+
+
+def values_of(state):
+    """The bytes of every variable of a state."""
+    return [variable.numpy().tobytes() for variable in variables_of(state)]
+
+
+def disturb(state):
+    """Changes every variable."""
+    for variable in variables_of(state):
+        variable.assign(variable + tf.ones_like(variable))
+
+
+def train_a_little(state, steps=2):
+    """Trains on random examples, so that every part of the state moves."""
+    random = np.random.default_rng(0)
+    for _ in range(steps):
+        x = tf.constant(random.random((8, *SHAPE)), tf.float32)
+        batch = (x, tf.constant(random.integers(0, 3, 8), tf.int32))
+        outputs, loss = state.task.step(batch)
+        state.update_means(batch, outputs, loss)
+        state.step.assign_add(1)
+
+
+def run_main(main, *arguments):
+    """Runs a command in this process; gives its exit code."""
+    with pytest.raises(SystemExit) as caught:
+        session.run(lambda: main([*map(str, arguments)]))
+    return caught.value.code
+
+
+def saved_values(checkpoint):
+    """The bytes of everything in a checkpoint but its card, which tells the time."""
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    return {
+        key: np.asarray(reader.get_tensor(key)).tobytes()
+        for key in reader.get_variable_to_shape_map()
+        if not key.startswith("card/")
+    }
+
+
+def files_in(folder):
+    """The bytes of every file below a folder."""
+    return {path: path.read_bytes() for path in sorted(Path(folder).rglob("*")) if path.is_file()}
+
+
+def log_of(run):
+    """The lines of metrics.jsonl without their times."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{name: value for name, value in line.items() if name != "time"} for line in lines]
+
+
+def steps_in(folder):
+    """The steps of the checkpoints in a folder."""
+    return sorted(int(file.stem.partition("-")[2]) for file in folder.glob("ckpt-*.index"))
+
+
+def points_of(folder):
+    """The steps of the curves in TensorBoard's files."""
+    events = [
+        tf.compat.v1.Event.FromString(record)
+        for file in sorted(folder.glob("events*"))
+        if not file.name.endswith("_temp")  # the next start removes it
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+    ]
+    return sorted(event.step for event in events if event.HasField("summary"))
+
+
+def place_of(checkpoint, path):
+    """Where the data file of a checkpoint holds a variable."""
+    (entry,) = [entry for entry in read_card(checkpoint).structure.variables if entry.path == path]
+    value = tf.train.load_checkpoint(str(checkpoint)).get_tensor(entry.key)
+    return data_of(checkpoint).read_bytes().index(value.tobytes())
+
+
+def data_of(checkpoint):
+    """The data file of a checkpoint."""
+    return checkpoint.parent / f"{checkpoint.name}.data-00000-of-00001"
+
+
+def flip(file, position=None):
+    """Flips the bits of one byte of a file, any one by default."""
+    contents = bytearray(file.read_bytes())
+    position = random.randrange(len(contents)) if position is None else position
+    print(f"flipped byte {position} of {file.name}")
+    contents[position] ^= 0xFF
+    file.write_bytes(contents)
+
+
+def start(*arguments, command="train", path=PROJECT, cwd=None, under=(), preexec_fn=None):
+    """Starts a command of the program in a process of its own.
+
+    It is run by the command `under`, if there is one, and after the function `preexec_fn`.
+    """
+    return subprocess.Popen(
+        [*under, sys.executable, "-m", PROGRAM, command, *map(str, arguments)],
+        preexec_fn=preexec_fn,  # noqa: PLW1509  (nothing else runs in the child)
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": str(path), "PYTHONUTF8": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+
+
+def finish(process):
+    """Waits for a process; gives its exit code and what it printed."""
+    output, errors = process.communicate(timeout=300)
+    return process.returncode, output, errors
+
+
+def read_until(process, text):
+    """Reads the lines that a process prints, up to one with the text in it."""
+    for line in process.stdout:
+        if text in line:
+            return line
+    raise AssertionError(f"{text!r} was never printed: {process.stderr.read()}")

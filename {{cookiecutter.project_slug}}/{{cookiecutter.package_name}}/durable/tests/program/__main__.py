@@ -1,0 +1,34 @@
+"""`train …`, `evaluate …`, `hold ROOT`, and the commands that every project has."""
+
+import signal
+import sys
+
+from ...run.session import RunLock, expect_signals, run
+
+if __name__ == "__main__":
+    expect_signals()
+
+from . import commands, training
+from .experiment import Paths
+
+
+def main():
+    command, *arguments = sys.argv[1:]
+    if command == "train":
+        return training.main(arguments)
+    if command == "evaluate":
+        return commands.evaluate(arguments)
+    if command == "hold":
+        hold(*arguments)
+    return commands.main([command, *arguments])
+
+
+def hold(root):
+    """Holds the lock of a run until the process is killed."""
+    with RunLock(Paths(root)):
+        print("locked", flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,100 @@
+"""The training loop of the program."""
+
+import logging
+import time
+
+import tensorflow as tf
+import tyro
+
+from ...checkpoint.manager import CheckpointManager
+from ...run.cadence import Cadence
+from ...run.log import MetricsLog
+from ...run.progress import Display
+from ...run.session import RunLock, Signals
+from ...run.start import check_start, fork, manager_options, record_start, with_best_metric
+from ...run.state import TrainState
+from ...run.validation import Validation
+from .experiment import Config, Experiment
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments=None):
+    config = tyro.cli(Config, args=arguments)
+    with Signals() as signals:
+        tf.keras.utils.set_random_seed(config.seed)
+        if config.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        with RunLock(Experiment(config).paths):
+            return train(Experiment(config), signals)
+
+
+def train(experiment, signals):
+    paths, data, hooks = experiment.paths, experiment.data(), experiment.hooks()
+    state = TrainState(experiment.task(data), data.element_spec, hooks)
+    config = with_best_metric(experiment.config, state)
+    options = manager_options(config, paths, data)
+    manager = CheckpointManager(tf.train.Checkpoint(**state.parts), paths.checkpoints, **options)
+    check_start(config, paths, manager)
+    if config.fork_from is not None and not manager.has_checkpoints:
+        fork(config, paths, manager)
+    else:
+        manager.restore_or_initialize()
+    step, last = int(state.step), config.epochs * data.steps_per_epoch
+    if step < last:
+        record_start(config, paths, step, manager)
+        stop = train_to(last, step, config, data, state, manager, signals, hooks, paths)
+        step = int(state.step)
+        if stop and step < last:
+            log.info("Saved step %d and stopped by signal %d.", step, stop)
+            return 128 + stop
+    epoch = step // data.steps_per_epoch
+    log.info("Run %r is complete: step %d, epoch %d.", config.run, step, epoch)
+    return 0
+
+
+def train_to(last, step, config, data, state, manager, signals, hooks, paths):
+    cadence, validate, chunk, stop = Cadence(config), Validation(state.task, data), 1, None
+    batches = iter(data.batches(config.seed, step, last))
+    train_steps = build_train_steps(state)
+    display = Display(config.epochs, data.steps_per_epoch, step)
+    with MetricsLog(paths, step, hooks) as metrics_log, display:
+        while step < last and not stop:
+            stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every)
+            count = min(chunk, stop_at - step)
+            began = time.monotonic()
+            train_steps(batches, tf.constant(count, tf.int64))
+            chunk = max(1, int(count / (time.monotonic() - began)))
+            step += count
+            display.advance(step)
+            epoch, position = divmod(step, data.steps_per_epoch)
+            metrics = {}
+            if position == 0 or step % config.log_every == 0:
+                metrics = (
+                    state.epoch.result() | validate() if position == 0 else state.line.result()
+                )
+                state.reset_means(epoch_ended=position == 0)
+                metrics_log.write(step, epoch, metrics, epoch_ended=position == 0)
+            if position == 0:
+                display.epoch(epoch, step, metrics)
+            manager.collect()
+            stop = signals.stop
+            asked = signals.pop_save_request() or stop
+            if asked or step == last or cadence.is_due(step, position == 0):
+                began = time.monotonic()
+                manager.save(metrics=metrics, before=metrics_log.flush)
+                cadence.saved(time.monotonic() - began)
+        manager.finish()
+    return stop
+
+
+def build_train_steps(state):
+    @tf.function
+    def train_steps(batches, count):
+        for _ in tf.range(count):
+            batch = next(batches)
+            outputs, loss = state.task.step(batch)
+            state.update_means(batch, outputs, loss)
+            state.step.assign_add(1)
+
+    return train_steps

@@ -1,0 +1,93 @@
+"""Settings: defaults, bad values, cadences, and JSON there and back."""
+
+import json
+import logging
+from dataclasses import asdict, replace
+
+import pytest
+
+from ..errors import ConfigurationError
+from ..run.settings import config_from, record_config
+from .program.experiment import Config, DataConfig, ModelConfig, OptimizerConfig, seconds_of
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "--epochs 0 is not possible: give at least 1"),
+        ({"epochs": 10**10}, "--epochs 10000000000 is not possible: give at most"),
+        ({"seed": -1}, "--seed -1"),
+        ({"seed": 2**32}, "--seed 4294967296"),
+        ({"optimizer": OptimizerConfig(learning_rate=float("inf"))}, "--optimizer.learning-rate"),
+        ({"max_to_keep": 1}, "--max-to-keep 1"),
+        ({"log_every": 0}, "--log-every 0"),
+        ({"keep_every_hours": 0.0}, "--keep-every-hours 0"),
+        ({"save_every": "sometimes"}, "--save-every 'sometimes' is not possible"),
+        ({"save_longest": "soon"}, "--save-longest 'soon' is not possible: give a time"),
+        ({"save_budget": 1.0}, "--save-budget 1.0"),
+        ({"max_save_failures": 0}, "--max-save-failures 0"),
+        ({"model": ModelConfig(hidden=(8, 0))}, "--model.hidden"),
+        ({"model": ModelConfig(dropout=1.0)}, "--model.dropout 1.0"),
+        ({"data": DataConfig(validation=1.0)}, "--data.validation 1.0"),
+        ({"data": DataConfig(batch_size=0)}, "--data.batch-size 0"),
+        ({"data": DataConfig(shift=-1)}, "--data.shift -1"),
+    ],
+)
+def test_impossible_values_are_refused_by_name(settings, message):
+    with pytest.raises(ConfigurationError) as caught:
+        Config(**settings)
+    assert str(caught.value).startswith(message)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("10m", 600), ("2h", 7200)])
+def test_times(text, seconds):
+    assert seconds_of("save-longest", text) == seconds
+    assert Config(save_every=text).save_every == text
+
+
+@pytest.mark.parametrize("text", ["", "0s", "-5", "1.5", "10 m", "5d", "m", "epochs", "0"])
+def test_other_cadences_are_refused(text):
+    with pytest.raises(ConfigurationError, match="give epoch, auto, a number of steps"):
+        Config(save_every=text)
+
+
+def test_limits_of_the_cadence_must_be_in_order():
+    with pytest.raises(ConfigurationError, match="--save-shortest must not be longer"):
+        Config(save_shortest="1h", save_longest="30m")
+
+
+def test_json_there_and_back():
+    config = Config(epochs=3, model=ModelConfig(hidden=(4,), name="cnn"), data=DataConfig(shift=2))
+    values = json.loads(json.dumps(asdict(config)))
+    assert config_from(values) == config
+    assert config_from(values | {"from": "another version"}) == config
+
+
+def test_a_file_that_cannot_be_read_is_written_anew(tmp_path, caplog):
+    path = tmp_path / "config.json"
+    path.write_text("")
+    record_config(Config(epochs=30), path)
+    assert f"{path} cannot be read" in caplog.text
+    assert json.loads(path.read_text())["epochs"] == 30
+
+
+def test_a_data_path_is_made_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert DataConfig(path="my.npz").path == str(tmp_path / "my.npz")
+    assert DataConfig().path is None
+
+
+def test_only_changes_are_told(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "config.json"
+    config = Config(epochs=30, model=ModelConfig(hidden=(64, 128)))
+    record_config(config, path)
+    record_config(config, path)
+    assert caplog.messages == []
+    record_config(replace(config, epochs=31, model=ModelConfig(hidden=(4,))), path)
+    assert caplog.messages == [
+        "Changed since the last start: epochs 30 → 31.",
+        "Changed since the last start: model.hidden [64, 128] → [4].",
+    ]
+    assert json.loads(path.read_text())["epochs"] == 31

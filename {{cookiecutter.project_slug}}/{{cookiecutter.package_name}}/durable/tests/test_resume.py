@@ -1,0 +1,180 @@
+"""Resuming: what comes back, and from where."""
+
+import shutil
+
+import pytest
+
+from ..checkpoint.reader import read_card
+from ..run.state import TrainState
+from .helpers import (
+    SHAPE,
+    files_in,
+    finish,
+    log_of,
+    manager_of,
+    run_main,
+    saved_values,
+    small_model,
+    small_state,
+    start,
+    train_a_little,
+    values_of,
+)
+from .program import training
+from .program.experiment import OptimizerConfig
+from .program.models import build_optimizer
+
+SMALL = ["--model.hidden", "8", "--log-every", "10"]
+
+
+def run(root, *settings):
+    """Runs train.py in this process; gives its exit code."""
+    return run_main(training.main, "--root", root, *SMALL, *settings)
+
+
+@pytest.fixture(scope="module")
+def trained_once(tmp_path_factory):
+    root = tmp_path_factory.mktemp("trained")
+    assert run(root, "--epochs", "1") == 0
+    return root
+
+
+@pytest.fixture
+def trained(root, trained_once):
+    """A run of one epoch of 44 steps."""
+    shutil.copytree(trained_once, root, dirs_exist_ok=True)
+    return root
+
+
+def test_model_slots_step_generators_and_totals_come_back(tmp_path):
+    state = small_state()
+    train_a_little(state)
+    manager_of(state, tmp_path).save()
+    other = small_state(seed=2)
+    assert values_of(other) != values_of(state)
+    assert manager_of(other, tmp_path).restore_or_initialize() == str(tmp_path / "ckpt-2")
+    assert values_of(other) == values_of(state)
+    train_a_little(state)
+    train_a_little(other)
+    assert values_of(other) == values_of(state)
+
+
+def test_tensorflows_own_restore_does_not_come_in_between(tmp_path):
+    state = small_state()
+    manager = manager_of(state, tmp_path)
+    path = manager.save()
+    manager.checkpoint.restore(path).expect_partial()  # it adds a counter of saves
+    assert manager.restore_or_initialize() == path
+
+
+def test_the_learning_rate_is_the_configurations(tmp_path):
+    state = small_state()
+    train_a_little(state)
+    manager_of(state, tmp_path).save()
+    optimizer = build_optimizer(OptimizerConfig(learning_rate=1e-20), 10)
+    resumed = TrainState(small_model(), optimizer, SHAPE)
+    manager_of(resumed, tmp_path).restore_or_initialize()
+    before = [weights.tobytes() for weights in resumed.model.get_weights()]
+    train_a_little(resumed)
+    assert [weights.tobytes() for weights in resumed.model.get_weights()] == before
+    train_a_little(state)
+    assert [weights.tobytes() for weights in state.model.get_weights()] != before
+
+
+def test_a_first_start_and_a_resume_say_so(root, capsys):
+    checkpoints = root / "runs" / "default" / "checkpoints"
+    run(root, "--epochs", "1")
+    assert f"No checkpoint in {checkpoints}: starting from scratch.\n" in capsys.readouterr().out
+    run(root, "--epochs", "2")
+    restored = f"Restored step 44 (epoch 1) from {checkpoints / 'ckpt-44'}.\n"
+    assert restored in capsys.readouterr().out
+
+
+def test_a_new_process_resumes_from_any_working_directory_and_after_a_move(trained, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.move(trained, moved)
+    process = start("--root", moved, *SMALL, "--epochs", "2", cwd=tmp_path)
+    code, output, errors = finish(process)
+    assert code == 0, errors
+    assert f"Restored step 44 (epoch 1) from {moved / 'runs'}" in output
+    run(tmp_path / "straight", "--epochs", "2")
+    last = "runs/default/checkpoints/ckpt-88"
+    assert saved_values(moved / last) == saved_values(tmp_path / "straight" / last)
+
+
+def test_a_run_stopped_within_an_epoch_ends_as_if_it_never_had_been(root, tmp_path):
+    run(root, "--epochs", "1", "--save-every", "30")
+    (root / "runs/default/checkpoints/ckpt-44.index").unlink()  # so that ckpt-30 is the newest
+    (root / "runs/default/checkpoints/ckpt-44.data-00000-of-00001").unlink()
+    assert run(root, "--epochs", "2", "--save-every", "30") == 0
+    assert run(tmp_path, "--epochs", "2", "--save-every", "30") == 0
+    resumed, straight = root / "runs/default", tmp_path / "runs/default"
+    for name in ("checkpoints/ckpt-60", "checkpoints/ckpt-88"):
+        assert saved_values(resumed / name) == saved_values(straight / name)
+    assert log_of(resumed) == log_of(straight)
+    assert [line["step"] for line in log_of(resumed)] == [10, 20, 30, 40, 44, 50, 60, 70, 80, 88]
+
+
+def test_a_complete_run_changes_nothing(trained, capsys):
+    folder = trained / "runs" / "default"
+
+    def state():
+        times = {path: path.stat().st_mtime_ns for path in files_in(folder / "checkpoints")}
+        return files_in(folder), times
+
+    before = state()
+    assert run(trained, "--epochs", "1") == 0
+    assert "Run 'default' is complete: step 44, epoch 1." in capsys.readouterr().out
+    assert state() == before
+
+
+def test_changed_settings_are_told(trained, capsys):
+    assert run(trained, "--epochs", "2", "--optimizer.learning-rate", "0.01") == 0
+    output = capsys.readouterr().out
+    assert "Changed since the last start: epochs 1 → 2.\n" in output
+    assert "Changed since the last start: optimizer.learning_rate 0.001 → 0.01.\n" in output
+    card = read_card(trained / "runs/default/checkpoints/ckpt-88")
+    assert card.settings["optimizer"]["learning_rate"] == 0.01
+
+
+def test_resume_never_refuses_where_there_are_checkpoints(trained, capsys):
+    before = files_in(trained)
+    assert run(trained, "--epochs", "2", "--resume", "never") == 2
+    assert "--resume never was given" in capsys.readouterr().err
+    assert files_in(trained) == before
+    assert run(trained, "--epochs", "1", "--resume", "never", "--run", "another") == 0
+
+
+def test_resume_require_refuses_where_there_is_none(trained, capsys):
+    assert run(trained, "--epochs", "2", "--resume", "require", "--run", "another") == 2
+    assert "--resume require was given" in capsys.readouterr().err
+    assert run(trained, "--epochs", "2", "--resume", "require") == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "culprit"),
+    [
+        (["--model.hidden", "9"], "hidden_1/kernel"),
+        (["--model.activation", "tanh"], "activation relu in the checkpoint, tanh in the model"),
+        (["--model.dtype", "float64"], "dtype float32 in the checkpoint, float64 in the model"),
+        (["--optimizer.name", "sgd"], "Adam in the checkpoint, SGD in the model"),
+        (["--seed", "1"], "0 in the checkpoint, 1 in the configuration"),
+        (["--data.batch-size", "16"], "32 in the checkpoint, 16 in the configuration"),
+    ],
+)
+def test_what_does_not_fit_ends_with_code_3(trained, capsys, settings, culprit):
+    before = files_in(trained)
+    assert run(trained, "--epochs", "2", *settings) == 3
+    errors = capsys.readouterr().err
+    assert "does not fit this model. Nothing was restored." in errors
+    assert culprit in errors
+    assert files_in(trained) == before
+
+
+def test_where_no_checkpoint_is_usable_it_ends_with_code_4(trained, capsys):
+    index = trained / "runs/default/checkpoints/ckpt-44.index"
+    index.write_bytes(index.read_bytes()[:50])
+    before = files_in(trained)
+    assert run(trained, "--epochs", "2") == 4
+    assert "is usable. Nothing was changed." in capsys.readouterr().err
+    assert files_in(trained) == before

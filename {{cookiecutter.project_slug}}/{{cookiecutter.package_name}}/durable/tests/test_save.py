@@ -1,0 +1,245 @@
+"""Saving: what is in a checkpoint, and which checkpoints are kept."""
+
+import os
+
+import pytest
+import tensorflow as tf
+
+from ..checkpoint.manager import CheckpointManager
+from ..checkpoint.reader import read_card
+from ..checkpoint.retention import Best
+from ..checkpoint.saver import Shadow
+from ..compat import keras, variables_of
+from ..errors import CheckpointExists, SaveFailed
+from .helpers import (
+    disturb,
+    files_in,
+    manager_of,
+    saved_values,
+    small_state,
+    steps_in,
+    train_a_little,
+    values_of,
+)
+
+
+def save_steps(manager, state, *steps):
+    for step in steps:
+        state.step.assign(step)
+        manager.save()
+
+
+def test_a_checkpoint_holds_model_slots_step_generators_and_totals(tmp_path):
+    state = small_state()
+    train_a_little(state)
+    path = manager_of(state, tmp_path).save()
+    saved = set(saved_values(path).values())
+    assert all(value in saved for value in values_of(state))
+    roles = {entry.path: entry.role for entry in read_card(path).structure.variables}
+    assert roles["hidden_1/kernel"] == "model"
+    assert {"step", "totals/loss", "totals/correct", "totals/examples"} <= roles.keys()
+    assert sum(role == "optimizer" for role in roles.values()) >= 2 * 6
+    assert any("generator" in name for name in roles)
+
+
+def test_the_card_tells_step_epoch_metrics_settings_and_versions(tmp_path):
+    state = small_state()
+    state.step.assign(25)
+    manager = manager_of(
+        state, tmp_path, steps_per_epoch=10, settings={"seed": 3}, identity={"seed": 3}
+    )
+    card = read_card(manager.save(metrics={"val_loss": 0.5}))
+    assert (card.step, card.epoch, card.metrics) == (25, 2, {"val_loss": 0.5})
+    assert card.settings == {"seed": 3}
+    assert card.structure.identity.items() > {"seed": 3}.items()
+    assert card.versions["tensorflow"] == tf.__version__
+    assert card.structure.optimizers == {"optimizer": "Adam"}
+    assert [layer.path for layer in card.structure.layers][:2] == ["flatten", "hidden_1"]
+    assert card.created.endswith("+00:00")
+
+
+def test_stock_tensorflow_reads_what_is_saved(tmp_path):
+    state = small_state()
+    train_a_little(state)
+    expected = values_of(state)
+    path = manager_of(state, tmp_path).save()
+    disturb(state)
+    checkpoint = tf.train.Checkpoint(**state.parts)
+    checkpoint.restore(path).assert_existing_objects_matched()
+    assert values_of(state) == expected
+    assert tf.train.latest_checkpoint(str(tmp_path)) == path
+
+
+def test_it_takes_the_place_of_tensorflows_manager(tmp_path):
+    state = small_state()
+    manager = manager_of(
+        state, tmp_path, step_counter=state.step, checkpoint_interval=10, checkpoint_name="model"
+    )
+    assert isinstance(manager, tf.train.CheckpointManager)
+    assert manager.latest_checkpoint is None
+    assert manager.save() == str(tmp_path / "model-0")
+    state.step.assign(9)
+    assert manager.save() is None
+    assert manager.save(check_interval=False) == str(tmp_path / "model-9")
+    assert manager.checkpoints == [str(tmp_path / "model-0"), str(tmp_path / "model-9")]
+    assert manager.latest_checkpoint == manager.checkpoints[-1]
+
+
+def test_the_name_is_the_step(tmp_path):
+    state = small_state()
+    state.step.assign(280)
+    manager = manager_of(state, tmp_path)
+    assert manager.save() == str(tmp_path / "ckpt-280")
+    assert manager.save(checkpoint_number=7) == str(tmp_path / "ckpt-7")
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "checkpoint",
+        "ckpt-7.data-00000-of-00001",
+        "ckpt-7.index",
+        "ckpt-280.data-00000-of-00001",
+        "ckpt-280.index",
+    }
+
+
+def test_variables_that_are_made_later_are_saved_too(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    optimizer = keras.optimizers.Adam()
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
+    manager = CheckpointManager(checkpoint, tmp_path)
+    optimizer.apply_gradients([(tf.ones_like(weights), weights) for weights in model.weights])
+    expected = [variable.numpy().tobytes() for variable in variables_of(optimizer)]
+    manager.save()
+    for variable in variables_of(optimizer):
+        variable.assign(tf.zeros_like(variable))
+    manager.restore_or_initialize()
+    assert [variable.numpy().tobytes() for variable in variables_of(optimizer)] == expected
+    assert len(expected) >= 4
+
+
+def test_two_variables_never_share_a_name(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="head")])
+    head = tf.Module()
+    head.kernel = tf.Variable(7.0)
+    checkpoint = tf.train.Checkpoint(model=model, head=head)
+    manager = CheckpointManager(checkpoint, tmp_path)
+    manager.save()
+    head.kernel.assign(0.0)
+    manager.restore_or_initialize()
+    assert float(head.kernel) == 7.0
+
+
+def test_the_best_goes_by_the_checkpoints_own_name(tmp_path):
+    state = small_state()
+    best = Best(tmp_path / "best", "score", "max")
+    manager = manager_of(state, tmp_path, checkpoint_name="model", best=best)
+    for step, value in enumerate([0.5, 0.9, 0.1]):
+        manager.save(checkpoint_number=step, metrics={"score": value})
+    assert [file.name for file in (tmp_path / "best").glob("*.index")] == ["model-1.index"]
+
+
+def test_an_existing_checkpoint_is_never_overwritten(tmp_path):
+    state = small_state()
+    manager = manager_of(state, tmp_path)
+    manager.save()
+    before = files_in(tmp_path)
+    disturb(state)
+    with pytest.raises(CheckpointExists, match="ckpt-0 exists already"):
+        manager.save(checkpoint_number=0)
+    assert files_in(tmp_path) == before
+
+
+def test_the_newest_are_kept_and_the_count_outlives_a_restart(tmp_path):
+    state = small_state()
+    save_steps(manager_of(state, tmp_path, max_to_keep=3), state, 1, 2, 3, 4)
+    assert steps_in(tmp_path) == [2, 3, 4]
+    save_steps(manager_of(state, tmp_path, max_to_keep=3), state, 5)
+    assert steps_in(tmp_path) == [3, 4, 5]
+
+
+def test_at_least_two_are_kept(tmp_path):
+    state = small_state()
+    save_steps(manager_of(state, tmp_path, max_to_keep=1), state, 1, 2, 3)
+    assert steps_in(tmp_path) == [2, 3]
+
+
+def test_one_is_kept_for_every_so_many_hours(tmp_path):
+    state = small_state()
+    manager = manager_of(state, tmp_path, max_to_keep=2, keep_checkpoint_every_n_hours=1)
+    for step, hours in enumerate([0.1, 0.2, 1.1, 1.2, 2.1]):
+        save_steps(manager, state, step)
+        written = 3600 * (1000 + hours)
+        os.utime(tmp_path / f"ckpt-{step}.index", (written, written))
+    save_steps(manager, state, 5)
+    assert steps_in(tmp_path) == [0, 2, 4, 5]
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("max", 2), ("min", 3)])
+def test_the_best_is_kept_and_remembered(tmp_path, mode, expected):
+    state = small_state()
+    for step, value in enumerate([0.5, 0.4, 0.9, 0.1, float("nan"), 0.5]):
+        best = Best(tmp_path / "best", "score", mode)
+        state.step.assign(step)
+        manager = manager_of(state, tmp_path, max_to_keep=2, best=best)  # as after a restart
+        manager.save(metrics={"score": value})
+    manager.save(checkpoint_number=6, metrics={"another": 1.0})
+    assert steps_in(tmp_path / "best") == [expected]
+    assert read_card(tmp_path / "best" / f"ckpt-{expected}").step == expected
+
+
+def test_left_overs_of_killed_saves_are_swept(tmp_path):
+    state = small_state()
+    save_steps(manager_of(state, tmp_path), state, 1)
+    before = files_in(tmp_path)
+    (tmp_path / "ckpt-2_temp").mkdir()
+    (tmp_path / "ckpt-2_temp" / "part-00000-of-00001.data-00000-of-00001").write_bytes(b"half")
+    (tmp_path / "ckpt-3_temp").mkdir()
+    (tmp_path / "ckpt-3_temp" / "ckpt-3.index").write_bytes(b"index")
+    (tmp_path / "ckpt-3.data-00000-of-00001").write_bytes(b"moved, and its index not yet")
+    (tmp_path / "ckpt-0_temp").mkdir()
+    (tmp_path / "ckpt-0.data-00000-of-00001").write_bytes(b"of a removal that was interrupted")
+    (tmp_path / "ckpt-1_temp").mkdir()
+    (tmp_path / "checkpoint_temp").write_text("half")
+    manager = manager_of(state, tmp_path)
+    assert files_in(tmp_path) == before
+    assert not list(tmp_path.glob("*_temp"))
+    assert manager.restore_or_initialize() == str(tmp_path / "ckpt-1")
+
+
+def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
+    state = small_state()
+    manager = manager_of(state, tmp_path)
+    save_steps(manager, state, 1)
+    before = files_in(tmp_path)
+    write = Shadow.write
+
+    def fail(self, path, card):
+        write(self, path, card)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Shadow, "write", fail)
+    with pytest.raises(SaveFailed, match="No space left"):
+        save_steps(manager, state, 2)
+    assert files_in(tmp_path) == before
+    assert not list(tmp_path.glob("*_temp"))
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [
+        None,
+        b"",
+        b'model_checkpoint_path: "ck',
+        b"\xff\xfe\x00garbage",
+        b'model_checkpoint_path: "elsewhere-9"\nall_model_checkpoint_paths: "elsewhere-9"\n',
+    ],
+)
+def test_the_state_file_is_repaired(tmp_path, contents):
+    state = small_state()
+    save_steps(manager_of(state, tmp_path), state, 1, 2)
+    good = (tmp_path / "checkpoint").read_bytes()
+    (tmp_path / "checkpoint").unlink()
+    if contents is not None:
+        (tmp_path / "checkpoint").write_bytes(contents)
+    manager = manager_of(state, tmp_path)
+    assert (tmp_path / "checkpoint").read_bytes() == good
+    assert manager.latest_checkpoint == str(tmp_path / "ckpt-2")
+    assert manager.restore_or_initialize() == str(tmp_path / "ckpt-2")

@@ -1,0 +1,96 @@
+"""Sessions: the lock, the signals and the exit codes, with real processes."""
+
+import io
+import os
+import signal
+
+import pytest
+
+from ..checkpoint.reader import read_card
+from ..errors import ConfigurationError, RunLocked
+from ..run import session
+from .helpers import finish, log_of, read_until, saved_values, start
+from .program import training
+from .program.experiment import Paths
+
+LONG = ["--epochs", 1000, "--model.hidden", 8, "--save-every", "1h"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking it")
+def test_a_signal_saves_and_ends_with_its_code_and_the_resume_is_exact(root):
+    process = start("--root", root, *LONG)
+    read_until(process, "epoch 2/")
+    process.send_signal(signal.SIGTERM)
+    code, output, errors = finish(process)
+    assert code == 128 + signal.SIGTERM, errors
+    (index,) = (root / "runs/default/checkpoints").glob("ckpt-*.index")
+    step = read_card(index.with_suffix("")).step
+    assert f"Saved step {step} and stopped by signal 15." in output
+
+    epochs = step // 44 + 2
+    settings = ["--epochs", epochs, *LONG[2:], "--root"]
+    for folder in (root, root / "straight"):
+        assert training.main([*map(str, settings), str(folder)]) == 0
+    resumed, straight = root / "runs/default", root / "straight/runs/default"
+    last = f"checkpoints/ckpt-{epochs * 44}"
+    assert saved_values(resumed / last) == saved_values(straight / last)
+    assert log_of(resumed) == log_of(straight)
+
+
+def test_a_second_trainer_ends_with_code_5_and_names_the_first(root):
+    holder = start(root, command="hold")
+    read_until(holder, "locked")
+    code, _, errors = finish(start("--root", root, *LONG))
+    assert code == 5
+    assert f"Run 'default' is being trained by process {holder.pid} on " in errors
+    holder.kill()
+    finish(holder)
+    with session.RunLock(Paths(root)):  # a killed process leaves no lock behind
+        pass
+
+
+def test_the_second_signal_ends_at_once():
+    signals = session.Signals()
+    ended = []
+    with pytest.MonkeyPatch.context() as patch, signals:
+        patch.setattr("os._exit", ended.append)
+        signal.raise_signal(signal.SIGTERM)
+        assert (signals.stop, ended) == (signal.SIGTERM, [])
+        signal.raise_signal(signal.SIGINT)
+        assert ended == [128 + signal.SIGINT]
+
+
+def test_signal_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with session.Signals():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_lock_is_held_once_and_can_be_taken_again(root):
+    with session.RunLock(Paths(root)), pytest.raises(RunLocked), session.RunLock(Paths(root)):
+        pass
+    with session.RunLock(Paths(root)), session.RunLock(Paths(root, "another")):
+        pass
+
+
+def test_errors_of_the_user_end_in_one_line(capsys, monkeypatch):
+    def main():
+        raise ConfigurationError("The line.")
+
+    for arguments, traceback in ([], False), (["--debug"], True):
+        monkeypatch.setattr("sys.argv", ["train.py", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            session.run(main)
+        assert caught.value.code == 2
+        errors = capsys.readouterr().err
+        assert errors.endswith("The line.\n")
+        assert ("Traceback" in errors) == traceback
+
+
+def test_a_terminal_without_a_character_does_no_harm(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    with pytest.raises(SystemExit, match="0"):
+        session.run(lambda: print("30 → 40", flush=True) or 0)
+    assert written.getvalue() == rb"30 \u2192 40" + os.linesep.encode()

@@ -1,0 +1,147 @@
+"""Signals in every phase of a run: the promised end, and an exact resume."""
+
+import os
+import signal
+
+import pytest
+
+from ..checkpoint.saver import Shadow
+from .helpers import PROJECT, finish, log_of, saved_values, start
+from .program import training
+
+SETTINGS = ["--epochs", "2", "--model.hidden", "8", "--log-every", "10"]
+LAST = "runs/default/checkpoints/ckpt-88"
+
+
+def run(root):
+    return training.main([*SETTINGS, "--root", str(root)])
+
+
+def signalling(function, numbers, call):
+    """The function, which gets the signals at its so-manieth call."""
+    calls = 0
+
+    def wrapper(*arguments, **settings):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            for number in numbers:
+                signal.raise_signal(number)
+        return function(*arguments, **settings)
+
+    return wrapper
+
+
+def wrap_result(function, numbers, call):
+    """The function, whose result gets the signals at its so-manieth call."""
+    return lambda *arguments: signalling(function(*arguments), numbers, call)
+
+
+PHASES = {
+    "start-up": (train, "load_data", signalling, 1),
+    "training": (train, "build_train_steps", wrap_result, 3),
+    "validation": (train, "build_scorer", wrap_result, 1),
+    "no save being due": (train.Cadence, "is_due", signalling, 1),
+    "saving": (Shadow, "write", signalling, 1),
+}
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run that was never disturbed."""
+    root = tmp_path_factory.mktemp("straight")
+    assert run(root) == 0
+    return root
+
+
+def disturb(monkeypatch, phase, *numbers):
+    place, name, wrap, call = PHASES[phase]
+    monkeypatch.setattr(place, name, wrap(getattr(place, name), numbers, call))
+
+
+def assert_equal(root, straight):
+    assert saved_values(root / LAST) == saved_values(straight / LAST)
+    assert log_of(root / "runs/default") == log_of(straight / "runs/default")
+
+
+@pytest.mark.parametrize(
+    ("phase", "number"), [*((phase, signal.SIGTERM) for phase in PHASES), ("saving", signal.SIGINT)]
+)
+def test_one_signal_saves_and_ends(root, straight, monkeypatch, phase, number):
+    with monkeypatch.context() as patch:
+        disturb(patch, phase, number)
+        assert run(root) == 128 + number
+    assert list((root / "runs/default/checkpoints").glob("ckpt-*.index"))
+    assert run(root) == 0
+    assert_equal(root, straight)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no SIGUSR1")
+@pytest.mark.parametrize("phase", ["start-up", "validation", "saving"])
+def test_sigusr1_saves_and_goes_on(root, straight, monkeypatch, phase):
+    saves = []
+    disturb(monkeypatch, phase, signal.SIGUSR1)
+    save = train.CheckpointManager.save
+    monkeypatch.setattr(
+        train.CheckpointManager,
+        "save",
+        lambda self, **settings: saves.append(int(self.checkpoint.step)) or save(self, **settings),
+    )
+    assert run(root) == 0
+    assert {44, 88} <= set(saves)
+    # Within validation, the save that is due anyway is the one that was asked for.
+    assert len(saves) == (2 if phase == "validation" else 3)
+    assert_equal(root, straight)
+
+
+# Runs train.py, and raises a signal when it begins to import TensorFlow.
+WHILE_IMPORTING = """
+import runpy, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tensorflow":
+            sys.meta_path.remove(self)
+            signal.raise_signal(int(number))
+script, number, *sys.argv[1:] = sys.argv[1:]
+sys.argv[0] = script
+sys.meta_path.insert(0, Finder())
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (signal.SIGUSR1, 0),
+        (signal.SIGINT, -signal.SIGINT),  # a shell calls it 128 + 2
+        (signal.SIGTERM, -signal.SIGTERM),
+    ],
+)
+def test_a_signal_while_tensorflow_is_imported(root, straight, tmp_path, number, code):
+    script = tmp_path / "while_importing.py"
+    script.write_text(WHILE_IMPORTING)
+    arguments = [PROJECT / "train.py", int(number), *SETTINGS, "--root", root]
+    found, _, errors = finish(start(*arguments, script=script))
+    assert found == code, errors
+    assert "Traceback" not in errors
+    if code == 0:
+        assert_equal(root, straight)
+    else:
+        assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("phase", ["training", "saving"])
+def test_two_signals_end_at_once_and_nothing_is_lost(root, straight, monkeypatch, phase):
+    class Ended(BaseException):
+        """Stands for the end of the process."""
+
+    def end(code):
+        raise Ended(code)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os._exit", end)
+        disturb(patch, phase, signal.SIGTERM, signal.SIGTERM)
+        with pytest.raises(Ended, match="143"):
+            run(root)
+    assert run(root) == 0
+    assert_equal(root, straight)

@@ -1,0 +1,111 @@
+"""The coverage check: what a run must not lose is in the checkpoint, or start-up fails."""
+
+import pytest
+import tensorflow as tf
+
+from ..checkpoint.reader import read_card
+from ..compat import keras
+from ..errors import ConfigurationError
+from .helpers import SHAPE, disturb, manager_of, small_state, train_a_little, values_of
+
+
+class Listed(keras.Model):
+    """Holds its layers in a list, a dictionary and a tuple, and a generator of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.flatten = keras.layers.Flatten()
+        self.hidden = [keras.layers.Dense(5), keras.layers.BatchNormalization()]
+        self.named = {"dropout": keras.layers.Dropout(0.5), "more": keras.layers.Dense(4)}
+        self.pair = (keras.layers.Dense(4), keras.layers.BatchNormalization())
+        self.generator = tf.random.Generator.from_seed(3)
+        self.logits = keras.layers.Dense(3)
+
+    def call(self, x, training=False):
+        x = self.flatten(x)
+        for layer in self.hidden:
+            x = layer(x)
+        x = self.named["more"](self.named["dropout"](x, training=training))
+        for layer in self.pair:
+            x = layer(x)
+        if training:
+            x += self.generator.normal(tf.shape(x))
+        return self.logits(x)
+
+
+def test_everything_that_a_model_uses_is_saved_and_restored(tmp_path):
+    state = small_state(Listed())
+    train_a_little(state)
+    expected = values_of(state)
+    x = tf.ones((2, *SHAPE))
+    path = manager_of(state, tmp_path).save()
+    next_output = state.model(x, training=True).numpy()
+    train_a_little(state)
+    disturb(state)
+    manager_of(state, tmp_path).restore_or_initialize()
+    assert values_of(state) == expected
+    assert (state.model(x, training=True).numpy() == next_output).all()
+    variables = {entry.path for entry in read_card(path).structure.variables}
+    assert {"dense/kernel", "batch_normalization/moving_mean", "dense_2/bias"} <= variables
+
+
+def test_a_model_without_an_input_is_built():
+    state = small_state(Listed())
+    assert len(state.model.trainable_variables) == 2 * 4 + 2 * 2
+    assert len(state.optimizer.variables) >= 2 * len(state.model.trainable_variables)
+
+
+def layer_that(function):
+    class Custom(keras.layers.Layer):
+        def call(self, x):
+            return function(x)
+
+    layers = [keras.Input(SHAPE), keras.layers.Flatten(), Custom(), keras.layers.Dense(3)]
+    return keras.Sequential(layers)
+
+
+def test_randomness_that_cannot_be_saved_is_refused():
+    with pytest.raises(ConfigurationError, match="draws random numbers by RandomStandardNormal"):
+        small_state(layer_that(lambda x: x + tf.random.normal(tf.shape(x))))
+
+
+@pytest.mark.parametrize("layer", [keras.layers.LSTM, keras.layers.GRU])
+def test_recurrent_layers_draw_nothing(layer):
+    small_state(keras.Sequential([keras.Input(SHAPE), layer(4), keras.layers.Dense(3)]))
+
+
+def test_so_it_is_inside_of_control_flow():
+    def noisy(x):
+        return tf.cond(tf.reduce_sum(x) > 0, lambda: x * tf.random.uniform(tf.shape(x)), lambda: x)
+
+    with pytest.raises(ConfigurationError, match="draws random numbers by RandomUniform"):
+        small_state(layer_that(noisy))
+
+
+def test_state_outside_of_variables_is_refused():
+    values = tf.lookup.KeyValueTensorInitializer([1, 2], [3, 4], tf.int64, tf.int64)
+    table = tf.lookup.StaticHashTable(values, 0)
+
+    def look_up(x):
+        return x + tf.cast(table.lookup(tf.cast(x, tf.int64)), x.dtype)
+
+    with pytest.raises(ConfigurationError, match="keeps state outside of variables"):
+        small_state(layer_that(look_up))
+
+
+def test_a_variable_that_keras_does_not_know_is_saved(tmp_path):
+    hidden = tf.Variable(2.0)
+    state = small_state(layer_that(lambda x: x * hidden))
+    manager_of(state, tmp_path).save()
+    hidden.assign(5.0)
+    manager_of(state, tmp_path).restore_or_initialize()
+    assert float(hidden) == 2.0
+
+
+def test_totals_give_means_and_start_again():
+    totals = small_state().totals
+    logits = tf.constant([[2.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
+    totals.add(tf.constant([0, 0]), logits, tf.constant(3.0))
+    totals.add(tf.constant([0, 1]), logits, tf.constant(1.0))
+    assert totals.take() == {"loss": 2.0, "accuracy": 0.75}
+    assert [float(variable) for variable in totals.variables] == [0, 0, 0]
