@@ -67,6 +67,17 @@ def any_batch_size(element_spec: Any) -> Any:
     return tf.nest.map_structure(opened, element_spec)
 
 
+def describe_spec(element_spec: Any) -> str:
+    """The specs of a batch in few words: (float32 (None, 8, 8), int32 (None,))."""
+    if isinstance(element_spec, Mapping):
+        inside = ", ".join(f"{name}: {describe_spec(s)}" for name, s in element_spec.items())
+        return f"{{{inside}}}"
+    if isinstance(element_spec, tuple | list):
+        return f"({', '.join(map(describe_spec, element_spec))})"
+    shape = ", ".join(map(str, element_spec.shape))
+    return f"{element_spec.dtype.name} ({shape}{',' if element_spec.shape.rank == 1 else ''})"
+
+
 def spec_as_json(element_spec: Any) -> Any:
     """The specs of a batch as JSON can hold them: a list for a tuple, an object for a tensor."""
     if isinstance(element_spec, Mapping):

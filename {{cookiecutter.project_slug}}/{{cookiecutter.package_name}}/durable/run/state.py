@@ -1,5 +1,6 @@
 """TrainState: all that a run must not lose."""
 
+import re
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
@@ -9,14 +10,22 @@ import tensorflow as tf
 from ..checkpoint.naming import variable_paths
 from ..checkpoint.structure import reachable_variables
 from ..compat import keras, named_variables, variables_of
-from ..data.protocol import any_batch_size
+from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
 from .experiment import Hook
 from .task import Batch, Outputs, Task
 
-RESERVED_NAMES = {"step", "epoch", "loss", "time"}
-# What a traced step, loss or metric raises where shapes and types do not go together.
-TRACING_ERRORS = (TypeError, ValueError, tf.errors.OpError)
+LOG_COLUMNS = {"step", "epoch", "loss", "time"}
+OTHER_PARTS = {"step", "metrics", "untracked", "hooks"}
+# What a traced step, loss or metric raises where models, labels and metrics do not go together.
+TRACING_ERRORS = (
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    tf.errors.OpError,
+)
 
 
 class Means:
@@ -29,7 +38,7 @@ class Means:
         self._task = task
         self._loss = keras.metrics.Mean(name="loss", dtype="float64")
         self._metrics = task.metrics()
-        if taken := RESERVED_NAMES & self._metrics.keys():
+        if taken := LOG_COLUMNS & self._metrics.keys():
             raise ConfigurationError(
                 f"A metric of {type(task).__name__} cannot be called {min(taken)!r}: the log "
                 "has a column of that name. Give it another."
@@ -97,6 +106,7 @@ class TrainState:
     """
 
     def __init__(self, task: Task, element_spec: Any, hooks: Sequence[Hook] = ()) -> None:
+        require_names(task)
         build(task, element_spec)
         self.task = task
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -127,6 +137,17 @@ class TrainState:
         self.line.reset()
         if epoch_ended:
             self.epoch.reset()
+
+
+def require_names(task: Task) -> None:
+    """Raises ConfigurationError if two parts of the checkpoint would have one name."""
+    names = [*task.models, *task.optimizers, *OTHER_PARTS]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(
+                f"{name!r} of {type(task).__name__} is taken: models and optimizers need names of "
+                f"their own, other than {', '.join(sorted(OTHER_PARTS))}."
+            )
 
 
 def build(task: Task, element_spec: Any) -> None:
@@ -175,12 +196,21 @@ def trace(task: Task, function: Any, element_spec: Any) -> tf.types.experimental
     except ConfigurationError:
         raise
     except TRACING_ERRORS as error:
-        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
-        reason = lines[-1] if lines else type(error).__name__
         raise ConfigurationError(
-            f"{type(task).__name__} cannot learn from batches of {element_spec}: {reason} "
-            "Let models, labels, loss and metrics fit together."
+            f"{type(task).__name__} cannot learn from batches of {describe_spec(element_spec)}: "
+            f"{reason_of(error)} Let models, labels, loss and metrics fit together; --debug tells "
+            "where they do not."
         ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an error in traced code says, in one line, without the way to it."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))  # Keras prints in bold
+    text = text.rpartition("Arguments received by")[0] or text
+    # TensorFlow puts the lines of code before the error itself.
+    found = re.search(r"^ *(\w+(?:Error|Exception): .*)", text, re.MULTILINE | re.DOTALL)
+    reason = found[1] if found else f"{type(error).__name__}: {text}"
+    return " ".join(reason.split())[:300].removesuffix(".") + "."
 
 
 def untracked_variables(task: Task, element_spec: Any) -> dict[str, tf.Variable]:

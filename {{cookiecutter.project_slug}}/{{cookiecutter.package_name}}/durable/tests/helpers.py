@@ -35,9 +35,7 @@ def small_model(**settings):
 def small_task(model=None, optimizer="adam", seed=1):
     """A task with such a model."""
     keras.utils.set_random_seed(seed)
-    config = Config(
-        model=ModelConfig(hidden=(5, 6)), optimizer=OptimizerConfig(name=optimizer)
-    )
+    config = Config(model=ModelConfig(hidden=(5, 6)), optimizer=OptimizerConfig(name=optimizer))
     element_spec = (tf.TensorSpec((None, *SHAPE)), tf.TensorSpec((None,), tf.int32))
     task = Classes(config, SavedSpec(element_spec, {"data.classes": 3}, 10))
     if model is not None:

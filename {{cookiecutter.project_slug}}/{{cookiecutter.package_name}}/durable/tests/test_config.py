@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 import pytest
 
 from ..errors import ConfigurationError
-from ..run.settings import config_from, record_config
-from .program.experiment import Config, DataConfig, ModelConfig, OptimizerConfig, seconds_of
+from ..run.settings import config_from, record_config, seconds_of
+from .program.experiment import Config, DataConfig, ModelConfig
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,6 @@ from .program.experiment import Config, DataConfig, ModelConfig, OptimizerConfig
         ({"epochs": 10**10}, "--epochs 10000000000 is not possible: give at most"),
         ({"seed": -1}, "--seed -1"),
         ({"seed": 2**32}, "--seed 4294967296"),
-        ({"optimizer": OptimizerConfig(learning_rate=float("inf"))}, "--optimizer.learning-rate"),
         ({"max_to_keep": 1}, "--max-to-keep 1"),
         ({"log_every": 0}, "--log-every 0"),
         ({"keep_every_hours": 0.0}, "--keep-every-hours 0"),
@@ -26,11 +25,6 @@ from .program.experiment import Config, DataConfig, ModelConfig, OptimizerConfig
         ({"save_longest": "soon"}, "--save-longest 'soon' is not possible: give a time"),
         ({"save_budget": 1.0}, "--save-budget 1.0"),
         ({"max_save_failures": 0}, "--max-save-failures 0"),
-        ({"model": ModelConfig(hidden=(8, 0))}, "--model.hidden"),
-        ({"model": ModelConfig(dropout=1.0)}, "--model.dropout 1.0"),
-        ({"data": DataConfig(validation=1.0)}, "--data.validation 1.0"),
-        ({"data": DataConfig(batch_size=0)}, "--data.batch-size 0"),
-        ({"data": DataConfig(shift=-1)}, "--data.shift -1"),
     ],
 )
 def test_impossible_values_are_refused_by_name(settings, message):
@@ -58,10 +52,12 @@ def test_limits_of_the_cadence_must_be_in_order():
 
 
 def test_json_there_and_back():
-    config = Config(epochs=3, model=ModelConfig(hidden=(4,), name="cnn"), data=DataConfig(shift=2))
+    config = Config(
+        epochs=3, model=ModelConfig(hidden=(4,), name="cnn"), data=DataConfig(batch_size=2)
+    )
     values = json.loads(json.dumps(asdict(config)))
-    assert config_from(values) == config
-    assert config_from(values | {"from": "another version"}) == config
+    assert config_from(values, Config) == config
+    assert config_from(values | {"from": "another version"}, Config) == config
 
 
 def test_a_file_that_cannot_be_read_is_written_anew(tmp_path, caplog):

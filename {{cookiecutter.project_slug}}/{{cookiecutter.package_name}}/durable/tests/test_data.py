@@ -1,179 +1,148 @@
-"""Data: any step at once, every example once an epoch, and clear errors for bad files."""
+"""Data in memory: any step at once, every example once an epoch, any nest of arrays."""
+
+import json
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from ..data.arrays import shift_images
+from ..data.arrays import ArrayData, hold_out
+from ..data.protocol import any_batch_size, spec_as_json, spec_from_json
 from ..errors import ConfigurationError
 from .program.experiment import DataConfig, load_data
 
 
-@pytest.fixture
-def numbered(tmp_path):
-    """Writes a file of 50 examples that can be told apart, and gives its path."""
-    path = tmp_path / "my data.npz"
+def numbered(batch_size=8):
+    """50 examples that can be told apart."""
     x = np.arange(50, dtype=np.float32)[:, None] * np.ones(3, np.float32)
-    np.savez(path, x=x, y=np.arange(50) % 4)
-    return str(path)
+    y = (np.arange(50) % 4).astype(np.int32)
+    return ArrayData(*hold_out((x, y), 0.2), batch_size)
 
 
 def numbers_in(dataset):
     return [[int(number) for number in x[:, 0]] for x, _ in dataset.as_numpy_iterator()]
 
 
-def test_the_digits():
-    data = load_data(DataConfig())
-    assert data.shape == (8, 8)
-    assert data.classes == 10
-    assert len(data.training) + len(data.validation) == 1797
-    assert len(data.validation) == 359
-    assert data.steps_per_epoch == 44
-    assert (data.training.x.min(), data.training.x.max()) == (0, 1)
-
-
-def test_an_epoch_has_each_training_example_once_and_no_other(numbered):
-    data = load_data(DataConfig(path=numbered, batch_size=8))
+def test_an_epoch_has_each_training_example_once_and_no_other():
+    data = numbered()
     batches = numbers_in(data.batches(seed=0, start=0, stop=data.steps_per_epoch))
     assert len(batches) == 5
     seen = [number for batch in batches for number in batch]
-    assert sorted(seen) == sorted(int(x[0]) for x in data.training.x)
-    held_out = {int(x[0]) for x in data.validation.x}
+    assert sorted(seen) == sorted(int(x[0]) for x in data.training[0])
+    held_out = {int(x[0]) for x in data.validation[0]}
     assert len(held_out) == 10
     assert held_out.isdisjoint(seen)
 
 
-def test_a_batch_depends_on_seed_and_step_alone(numbered):
-    data = load_data(DataConfig(path=numbered, batch_size=8))
+def test_a_batch_depends_on_seed_and_step_alone():
+    data = numbered()
     straight = numbers_in(data.batches(seed=7, start=0, stop=15))
     assert numbers_in(data.batches(seed=7, start=9, stop=15)) == straight[9:]
     assert straight[:5] != straight[5:10]
     assert numbers_in(data.batches(seed=8, start=0, stop=15)) != straight
 
 
-def test_the_same_examples_are_held_out_whatever_the_seed(numbered):
-    first = load_data(DataConfig(path=numbered))
-    second = load_data(DataConfig(path=numbered, batch_size=4))
-    assert (first.validation.x == second.validation.x).all()
+def test_the_same_examples_are_held_out_whatever_the_seed():
+    first = numbered(32)
+    second = numbered(4)
+    assert (first.validation[0] == second.validation[0]).all()
 
 
-def test_the_order_is_the_same_on_every_tensorflow():
-    data = load_data(DataConfig(batch_size=4))
-    (_, labels), *_ = data.batches(seed=5, start=1000, stop=1001).as_numpy_iterator()
-    assert labels.tolist() == [7, 9, 7, 3]
-
-
-def test_a_step_far_out_is_found_at_once(numbered):
-    data = load_data(DataConfig(path=numbered, batch_size=8))
+def test_a_step_far_out_is_found_at_once():
+    data = numbered()
     assert len(numbers_in(data.batches(seed=0, start=10**12, stop=10**12 + 3))) == 3
 
 
-def test_labels_stay_with_their_examples(numbered):
-    data = load_data(DataConfig(path=numbered, batch_size=8))
+def test_labels_stay_with_their_examples():
+    data = numbered()
     for x, y in data.batches(seed=1, start=0, stop=10).as_numpy_iterator():
         assert (x[:, 0].astype(int) % 4 == y).all()
         assert x.dtype == np.float32
         assert y.dtype == np.int32
 
 
+def test_the_order_is_the_same_on_every_tensorflow():
+    data = load_data(DataConfig(batch_size=4))
+    (_, labels), *_ = data.batches(seed=5, start=1000, stop=1001).as_numpy_iterator()
+    assert labels.tolist() == [6, 6, 3, 2]
+
+
 def test_augmentation_depends_on_seed_and_step_alone():
-    data = load_data(DataConfig(shift=1))
-    straight = [x for x, _ in data.batches(seed=3, start=0, stop=5).as_numpy_iterator()]
-    sought = [x for x, _ in data.batches(seed=3, start=4, stop=5).as_numpy_iterator()]
-    plain = [x for x, _ in load_data(DataConfig()).batches(3, 4, 5).as_numpy_iterator()]
+    def shift(batch, seed):
+        x, y = batch
+        return x + tf.random.stateless_uniform(tf.shape(x), seed), y
+
+    plain = numbered()
+    noisy = ArrayData(plain.training, plain.validation, 8, augment=shift)
+    straight = [x for x, _ in noisy.batches(seed=3, start=0, stop=5).as_numpy_iterator()]
+    sought = [x for x, _ in noisy.batches(seed=3, start=4, stop=5).as_numpy_iterator()]
+    without = [x for x, _ in plain.batches(seed=3, start=4, stop=5).as_numpy_iterator()]
     assert (sought[0] == straight[4]).all()
-    assert (sought[0] != plain[0]).any()
+    assert (np.floor(sought[0]) == without[0]).all()
+    assert (sought[0] != without[0]).any()
 
 
-@pytest.mark.parametrize("channels", [(), (2,)])
-def test_images_are_shifted_and_not_changed(channels):
-    images = np.zeros((200, 5, 6, *channels), np.float32)
-    images[:, 2, 3] = 1
-    shifted = shift_images(tf.constant(images), 2, tf.constant([1, 2])).numpy()
-    assert shifted.shape == images.shape
-    places = {tuple(place[1:3]) for place in np.argwhere(shifted)}
-    assert places == {(row, column) for row in range(5) for column in range(1, 6)}
-    assert (shifted.sum(axis=(1, 2)) == 1).all()
+def test_a_fingerprint_tells_data_apart():
+    same = numbered().identity["data"]
+    assert numbered(4).identity["data"] == same
+    training, validation = numbered().training, numbered().validation
+    assert ArrayData(validation, training, 8).identity["data"] != same
+    changed = (training[0] + 1, training[1])
+    assert ArrayData(changed, validation, 8).identity["data"] != same
 
 
-def test_a_fingerprint_tells_data_apart(numbered):
-    same = load_data(DataConfig(path=numbered)).fingerprint
-    assert load_data(DataConfig(path=numbered, batch_size=4)).fingerprint == same
-    assert load_data(DataConfig()).fingerprint != same
+def test_the_details_are_part_of_the_identity():
+    data = ArrayData(numbered().training, numbered().validation, 8, details={"data.classes": 4})
+    assert data.identity == numbered().identity | {"data.classes": 4}
 
 
-def test_integers_are_scaled_and_other_numbers_are_not(tmp_path):
-    y = np.zeros(10, int)
-    np.savez(tmp_path / "integers.npz", x=np.full((10, 2), 40), y=y)
-    np.savez(tmp_path / "floats.npz", x=np.full((10, 2), 40.0), y=y)
-    for name, value in [("integers", 1), ("floats", 40)]:
-        data = load_data(DataConfig(path=str(tmp_path / f"{name}.npz"), batch_size=2))
-        assert (data.training.x == value).all()
+def test_any_nest_of_arrays_is_data():
+    x = {"number": np.arange(20.0), "text": np.array([f"example {i}" for i in range(20)])}
+    y = (np.arange(20), np.arange(40).reshape(20, 2))
+    weight = np.linspace(0, 1, 20)
+    data = ArrayData(*hold_out((x, y, weight), 0.25), batch_size=5)
+    assert data.steps_per_epoch == 3
+    seen = []
+    for x, (first, second), weight in data.batches(0, 0, 3).as_numpy_iterator():
+        assert (x["number"] == first).all()
+        assert (second[:, 0] == 2 * first).all()
+        assert np.allclose(weight, first / 19)
+        assert [text.decode() for text in x["text"]] == [f"example {i}" for i in first]
+        seen += first.tolist()
+    (held_out, _, _) = data.validation
+    assert sorted([*seen, *held_out["number"]]) == list(range(20))
+    texts = np.array(["other"] * 15)
+    other = ArrayData(({**data.training[0], "text": texts}, *data.training[1:]), data.validation, 5)
+    assert other.identity["data"] != data.identity["data"]
 
 
-X, Y = np.ones((20, 3)), np.arange(20) % 4
-BAD = {
-    "missing key": ({"x": X, "labels": Y}, "has no array 'y': it needs x and y, and has x, labels"),
-    "wrong rank of x": ({"x": np.ones(20), "y": Y}, "x has shape (20,)"),
-    "wrong rank of y": ({"x": X, "y": np.ones((20, 4), int)}, "y has shape (20, 4)"),
-    "other lengths": ({"x": X, "y": Y[:19]}, "x has 20 examples and y has 19 labels"),
-    "negative label": ({"x": X, "y": Y - 1}, "labels are out of range: they go from -1 to 2"),
-    "label too large": ({"x": X, "y": Y + 20}, "labels are out of range: they go from 20 to 23"),
-    "labels not integers": ({"x": X, "y": Y / 2}, "y has values of type float64"),
-    "NaN": ({"x": np.where(np.arange(3) == 1, np.nan, X), "y": Y}, "NaN or infinite"),
-    "text": ({"x": X.astype(str), "y": Y}, "x has values of type <U"),
-    "pickled objects": ({"x": X.astype(object), "y": Y}, "is not a usable .npz file"),
-    "no examples": ({"x": X[:0], "y": Y[:0]}, "0 examples are too few"),
-    "fewer than one batch": ({"x": X, "y": Y}, "leaves 16 examples for training, fewer than one"),
-}
+def test_texts_of_python_are_data():
+    texts = np.array(["a", "bc", "def", "ghij"], object)
+    data = ArrayData((texts, np.arange(4)), (texts, np.arange(4)), 2)
+    (x, y), *_ = data.batches(0, 0, 1).as_numpy_iterator()
+    assert [text.decode() for text in x] == texts[y].tolist()
+    other = ArrayData((texts[::-1], np.arange(4)), (texts, np.arange(4)), 2)
+    assert other.identity["data"] != data.identity["data"]
 
 
-@pytest.mark.parametrize(("arrays", "message"), BAD.values(), ids=BAD.keys())
-def test_bad_data_is_refused_by_name(tmp_path, arrays, message):
-    path = tmp_path / "bad.npz"
-    np.savez(path, **arrays)
-    with pytest.raises(ConfigurationError) as caught:
-        load_data(DataConfig(path=str(path)))
-    assert message in str(caught.value)
-    assert "bad.npz" in str(caught.value)
+def test_fewer_examples_than_a_batch_are_refused():
+    with pytest.raises(ConfigurationError, match=r"40 examples for training, fewer than one batch"):
+        numbered(41)
 
 
-def test_a_file_that_is_not_there_or_no_archive(tmp_path):
-    with pytest.raises(ConfigurationError, match="There is no data file"):
-        load_data(DataConfig(path=str(tmp_path / "none.npz")))
-    for name, contents in [("text.npz", b"hello"), ("empty.npz", b""), ("cut.npz", b"PK\x03\x04")]:
-        (tmp_path / name).write_bytes(contents)
-        with pytest.raises(ConfigurationError, match=r"is not a usable \.npz file"):
-            load_data(DataConfig(path=str(tmp_path / name)))
-    np.save(tmp_path / "array.npy", X)
-    with pytest.raises(ConfigurationError, match=r"is not a usable \.npz file"):
-        load_data(DataConfig(path=str(tmp_path / "array.npy")))
+SPECS = (
+    {"image": tf.TensorSpec((32, 8, 8)), "text": tf.TensorSpec((32,), tf.string)},
+    (tf.TensorSpec((32,), tf.int32), tf.RaggedTensorSpec((32, None), tf.int64, 1)),
+    tf.TensorSpec((32,), tf.bfloat16),
+)
 
 
-def test_shifting_needs_images(numbered):
-    with pytest.raises(ConfigurationError, match=r"--data.shift 1 needs larger images"):
-        load_data(DataConfig(path=numbered, shift=1))
+def test_specs_are_kept_as_json():
+    assert spec_from_json(json.loads(json.dumps(spec_as_json(SPECS)))) == SPECS
 
 
-def test_mnist_is_read_from_the_cache_of_keras(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("KERAS_HOME", raising=False)
-    cache = tmp_path / ".keras" / "datasets"
-    cache.mkdir(parents=True)
-    images = np.full((100, 28, 28), 255, np.uint8)
-    labels = (np.arange(100) % 10).astype(np.uint8)
-    np.savez(cache / "mnist.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    data = load_data(DataConfig(name="mnist"))
-    assert data.shape == (28, 28)
-    assert data.classes == 10
-    assert len(data.training) == 80
-
-
-def test_mnist_that_cannot_be_had_is_one_clear_error(tmp_path, monkeypatch):
-    def fail():
-        raise Exception("URL fetch failure")  # noqa: TRY002  (as Keras does)
-
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(tf.keras.datasets.mnist, "load_data", fail)
-    with pytest.raises(ConfigurationError, match=r"could not be downloaded \(URL fetch failure"):
-        load_data(DataConfig(name="mnist"))
+def test_any_number_of_examples_fits():
+    (x, (_, ragged), weight) = any_batch_size(SPECS)
+    assert x["image"].shape.as_list() == [None, 8, 8]
+    assert ragged.shape.as_list() == [None, None]
+    assert weight.is_compatible_with(tf.zeros((7,), tf.bfloat16))

@@ -172,8 +172,8 @@ def test_automatic_names_do_not_matter(tmp_path):
     saved(tmp_path, state)
     later = small_state(build(), seed=2)  # its layers are called dense_3, dense_4, dense_5
     assert manager_of(later, tmp_path).restore_or_initialize()
-    assert [v.tobytes() for v in later.model.get_weights()] == [
-        v.tobytes() for v in state.model.get_weights()
+    assert [v.tobytes() for v in later.task.model.get_weights()] == [
+        v.tobytes() for v in state.task.model.get_weights()
     ]
 
 

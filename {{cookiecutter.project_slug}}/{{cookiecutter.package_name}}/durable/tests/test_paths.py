@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 
 from ..errors import ConfigurationError
-from .program import experiment as paths
-from .program.experiment import PROJECT, ROOT_VARIABLE, Paths
+from .program.experiment import ROOT_VARIABLE, Paths
 
 
-def test_the_root_is_the_given_one_then_the_environments_then_the_project(tmp_path, monkeypatch):
-    assert Paths().root == PROJECT == Path(__file__).resolve().parent.parent
+def test_the_root_is_the_given_one_then_the_environments_then_the_default(tmp_path, monkeypatch):
+    assert Paths().root == Path.cwd()
     monkeypatch.setenv(ROOT_VARIABLE, str(tmp_path / "environment"))
     assert Paths().root == tmp_path / "environment"
     assert Paths(tmp_path / "given").root == tmp_path / "given"
@@ -47,6 +46,17 @@ def test_a_run_is_a_plain_folder_name(run):
         Paths(run=run)
 
 
-def test_the_embedded_data_is_found_from_anywhere(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert paths.digits().exists()
+def test_another_run_is_below_the_same_root(tmp_path):
+    other = Paths(tmp_path, "a").of("b")
+    assert (other.root, other.run) == (tmp_path, "b")
+    assert isinstance(other, Paths)
+
+
+def test_a_place_that_a_project_moves_is_moved_in_what_was_set_aside_too(tmp_path):
+    class Moved(Paths):
+        @property
+        def metrics(self):
+            return self.folder / "logs" / "log.jsonl"
+
+    aside = Moved(tmp_path, "a").superseded_at("T1")
+    assert aside.metrics == aside.folder / "logs" / "log.jsonl"

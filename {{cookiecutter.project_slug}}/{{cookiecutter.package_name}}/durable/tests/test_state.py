@@ -39,20 +39,20 @@ def test_everything_that_a_model_uses_is_saved_and_restored(tmp_path):
     expected = values_of(state)
     x = tf.ones((2, *SHAPE))
     path = manager_of(state, tmp_path).save()
-    next_output = state.model(x, training=True).numpy()
+    next_output = state.task.model(x, training=True).numpy()
     train_a_little(state)
     disturb(state)
     manager_of(state, tmp_path).restore_or_initialize()
     assert values_of(state) == expected
-    assert (state.model(x, training=True).numpy() == next_output).all()
+    assert (state.task.model(x, training=True).numpy() == next_output).all()
     variables = {entry.path for entry in read_card(path).structure.variables}
     assert {"dense/kernel", "batch_normalization/moving_mean", "dense_2/bias"} <= variables
 
 
 def test_a_model_without_an_input_is_built():
     state = small_state(Listed())
-    assert len(state.model.trainable_variables) == 2 * 4 + 2 * 2
-    assert len(state.optimizer.variables) >= 2 * len(state.model.trainable_variables)
+    assert len(state.task.model.trainable_variables) == 2 * 4 + 2 * 2
+    assert len(state.task.optimizer.variables) >= 2 * len(state.task.model.trainable_variables)
 
 
 def layer_that(function):
@@ -102,10 +102,20 @@ def test_a_variable_that_keras_does_not_know_is_saved(tmp_path):
     assert float(hidden) == 2.0
 
 
-def test_totals_give_means_and_start_again():
-    totals = small_state().totals
+def test_means_start_again():
+    means = small_state().line
+    x = tf.zeros((2, *SHAPE))
     logits = tf.constant([[2.0, 1.0, 0.0], [0.0, 2.0, 1.0]])
-    totals.add(tf.constant([0, 0]), logits, tf.constant(3.0))
-    totals.add(tf.constant([0, 1]), logits, tf.constant(1.0))
-    assert totals.take() == {"loss": 2.0, "accuracy": 0.75}
-    assert [float(variable) for variable in totals.variables] == [0, 0, 0]
+    means.update((x, tf.constant([0, 0])), logits, tf.constant(3.0))
+    means.update((x, tf.constant([0, 1])), logits, tf.constant(1.0))
+    assert means.result() == {"loss": 2.0, "accuracy": 0.75}
+    means.reset()
+    assert means.result() == {"loss": 0.0, "accuracy": 0.0}
+
+
+def test_a_batch_counts_by_its_size():
+    means = small_state().line
+    logits = tf.constant([[2.0, 1.0, 0.0]] * 3)
+    means.update((tf.zeros((3, *SHAPE)), tf.constant([0, 0, 0])), logits, tf.constant(1.0))
+    means.update((tf.zeros((1, *SHAPE)), tf.constant([1])), logits[:1], tf.constant(5.0))
+    assert means.result() == {"loss": 2.0, "accuracy": 0.75}
