@@ -32,10 +32,12 @@ def small_model(**settings):
     return build_model(ModelConfig(**({"hidden": (5, 6)} | settings)), SHAPE, 3)
 
 
-def small_task(model=None, optimizer="adam", seed=1):
-    """A task with such a model."""
+def small_task(model=None, optimizer="adam", seed=1, learning_rate=1e-3):
+    """A task with such a model, and the specs of its batches."""
     keras.utils.set_random_seed(seed)
-    config = Config(model=ModelConfig(hidden=(5, 6)), optimizer=OptimizerConfig(name=optimizer))
+    config = Config(
+        model=ModelConfig(hidden=(5, 6)), optimizer=OptimizerConfig(optimizer, learning_rate)
+    )
     element_spec = (tf.TensorSpec((None, *SHAPE)), tf.TensorSpec((None,), tf.int32))
     task = Classes(config, SavedSpec(element_spec, {"data.classes": 3}, 10))
     if model is not None:
@@ -43,9 +45,9 @@ def small_task(model=None, optimizer="adam", seed=1):
     return task, element_spec
 
 
-def small_state(model=None, optimizer="adam", seed=1):
+def small_state(*arguments, **settings):
     """The state of such a task."""
-    return TrainState(*small_task(model, optimizer, seed))
+    return TrainState(*small_task(*arguments, **settings))
 
 
 def manager_of(state, directory, **settings):
