@@ -1,5 +1,6 @@
 """A project takes a newer template and keeps what its user has changed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -125,19 +126,93 @@ def test_an_update_without_changes_does_nothing(template: Path, project: Path, c
     assert git(project, "status", "--porcelain").split() == ["M", ".cruft.json"]
 
 
-def test_an_updated_project_passes_its_tests(template: Path, project: Path, cruft: Cruft):
-    change_template(template)
+def users_files(project: Path) -> list[Path]:
+    """Every text of the project that is the user's to edit, its tests included."""
+    names = git(project, "ls-files").splitlines()
+    own = [project / name for name in names if "/durable/" not in name]
+    return [path for path in own if path.suffix != ".npz" and path.name != ".cruft.json"]
+
+
+def edit_everything(project: Path) -> None:
+    """Adds a line to every file of the user's zone."""
+    for path in users_files(project):
+        comment = "<!-- Mine. -->" if path.suffix == ".md" else "# Mine."
+        text = path.read_text(encoding="utf-8")
+        path.write_text(f"{text}{comment}\n", encoding="utf-8", newline="\n")
+    commit(project)
+
+
+def change_durable(template: Path) -> None:
+    """Changes every file of the template's zone, adds one, moves one and removes one."""
+    durable = template / PACKAGE / "durable"
+    for path in durable.rglob("*.py"):
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write("# A newer edition.\n")
+    (durable / "run" / "newer.py").write_text('"""New."""\n', encoding="utf-8")
+    (durable / "tests" / "test_paths.py").rename(durable / "tests" / "test_places.py")
+    (durable / "tests" / "test_cadence.py").unlink()
+    fixture = next(durable.glob("tests/fixtures/tf*/*.data-*"))
+    fixture.write_bytes(fixture.read_bytes()[::-1])
+    commit(template)
+
+
+def test_a_new_edition_of_the_templates_zone_never_conflicts(
+    template: Path, project: Path, cruft: Cruft
+):
+    edit_everything(project)
+    change_durable(template)
+
     cruft(project, "update", "--skip-apply-ask")
 
+    assert not list(project.rglob("*.rej"))
+    assert git(project, "diff", "--diff-filter=U", "--name-only") == ""
+    durable, newer = project / "my_experiment" / "durable", template / PACKAGE / "durable"
+    files = {path.relative_to(newer) for path in newer.rglob("*") if path.is_file()}
+    assert {path.relative_to(durable) for path in durable.rglob("*") if path.is_file()} == files
+    for name in files:
+        assert (durable / name).read_bytes() == (newer / name).read_bytes(), name
+    for path in users_files(project):
+        assert "Mine." in path.read_text(encoding="utf-8"), path
+    run_tests(project)
+
+
+def test_a_users_zone_can_be_left_out_of_updates(template: Path, project: Path, cruft: Cruft):
+    settings = project / ".cruft.json"
+    skipped = ["my_experiment/config.py", "README.md"]
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"skip": skipped}))
+    commit(project)
+    before = (project / "my_experiment" / "config.py").read_bytes()
+    change_template(template)
+    change_durable(template)
+
+    cruft(project, "update", "--skip-apply-ask")
+
+    assert (project / "my_experiment" / "config.py").read_bytes() == before
+    assert (project / "my_experiment" / "durable" / "run" / "newer.py").is_file()
+    assert "/new/\n" in (project / ".gitignore").read_text(encoding="utf-8")
+
+
+def run_tests(project: Path) -> None:
+    """Installs a project and runs the tests of its user's zone."""
     python = project / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
     uv = [sys.executable, "-m", "uv"]
     install = [*uv, "pip", "install", "--quiet", "--python", ".venv", "--editable", "."]
     for command in (
         [*uv, "venv", "--quiet", "--python", sys.executable, ".venv"],
         [*install, "--group", "dev"],
-        [str(python), "-m", "pytest", "--quiet", "tests/test_config.py", "tests/test_models.py"],
-        [str(python), "train.py", "--model.name", "wide"],
+        [str(python), "-m", "pytest", "--quiet", "-n", "2", "tests"],
     ):
         process = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
         assert process.returncode == 0, process.stdout + process.stderr
-    assert "Run 'default' is complete: step 132, epoch 3." in process.stdout
+
+
+def test_an_updated_project_passes_its_tests(template: Path, project: Path, cruft: Cruft):
+    change_template(template)
+    cruft(project, "update", "--skip-apply-ask")
+
+    run_tests(project)
+
+    python = project / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    command = [str(python), "train.py", "--model.name", "wide"]
+    process = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert "Run 'default' is complete: step 132, epoch 3." in process.stdout, process.stderr

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from {{ cookiecutter.package_name }}.config import Config
-from {{ cookiecutter.package_name }}.durable import Project, evaluate, run
+from {{ cookiecutter.package_name }}.durable import Project, evaluate, run_main
 from {{ cookiecutter.package_name }}.experiment import Experiment
 from {{ cookiecutter.package_name }}.paths import Paths
 
@@ -16,4 +16,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

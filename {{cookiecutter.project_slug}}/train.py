@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from {{ cookiecutter.package_name }}.durable import expect_signals, run
+from {{ cookiecutter.package_name }}.durable import expect_signals, run_main
 
 if __name__ == "__main__":
     expect_signals()
@@ -138,4 +138,4 @@ def complete(config: Config, step: int, steps_per_epoch: int) -> int:
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)

@@ -1,6 +1,6 @@
 """The commands: `python -m {{ cookiecutter.package_name }} --help` lists them."""
 
-from .durable import Project, expect_signals, run, run_command
+from .durable import Project, expect_signals, run_command, run_main
 
 if __name__ == "__main__":
     expect_signals()
@@ -19,4 +19,4 @@ def load_experiment() -> type:
 PROJECT = Project(Config, Paths, load_experiment)
 
 if __name__ == "__main__":
-    run(lambda: run_command(PROJECT))
+    run_main(lambda: run_command(PROJECT))

@@ -52,7 +52,7 @@ from .run.session import (
     expect_signals as expect_signals,
 )
 from .run.session import (
-    run as run,
+    run_main as run_main,
 )
 from .run.settings import RunSettings as RunSettings
 from .run.settings import require as require

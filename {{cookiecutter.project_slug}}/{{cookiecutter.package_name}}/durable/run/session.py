@@ -133,7 +133,7 @@ class Printer(logging.Handler):
         print(self.format(record), file=stream, flush=True)
 
 
-def run(main: Callable[[], int]) -> None:
+def run_main(main: Callable[[], int]) -> None:
     """Runs a command and ends the process with its exit code.
 
     An error that the user can put right ends in its message, after a traceback with `--debug`.

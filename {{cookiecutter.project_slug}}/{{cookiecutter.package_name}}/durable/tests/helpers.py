@@ -87,7 +87,7 @@ def train_a_little(state, steps=2):
 def run_main(main, *arguments):
     """Runs a command in this process; gives its exit code."""
     with pytest.raises(SystemExit) as caught:
-        session.run(lambda: main([*map(str, arguments)]))
+        session.run_main(lambda: main([*map(str, arguments)]))
     return caught.value.code
 
 

@@ -81,7 +81,7 @@ def test_errors_of_the_user_end_in_one_line(capsys, monkeypatch):
     for arguments, traceback in ([], False), (["--debug"], True):
         monkeypatch.setattr("sys.argv", ["train.py", *arguments])
         with pytest.raises(SystemExit) as caught:
-            session.run(main)
+            session.run_main(main)
         assert caught.value.code == 2
         errors = capsys.readouterr().err
         assert errors.endswith("The line.\n")
@@ -92,5 +92,5 @@ def test_a_terminal_without_a_character_does_no_harm(monkeypatch):
     written = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
     with pytest.raises(SystemExit, match="0"):
-        session.run(lambda: print("30 → 40", flush=True) or 0)
+        session.run_main(lambda: print("30 → 40", flush=True) or 0)
     assert written.getvalue() == rb"30 \u2192 40" + os.linesep.encode()

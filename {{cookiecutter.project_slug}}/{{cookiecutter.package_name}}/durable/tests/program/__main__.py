@@ -3,7 +3,7 @@
 import signal
 import sys
 
-from ...run.session import RunLock, expect_signals, run
+from ...run.session import RunLock, expect_signals, run_main
 
 if __name__ == "__main__":
     expect_signals()
@@ -31,4 +31,4 @@ def hold(root):
 
 
 if __name__ == "__main__":
-    run(main)
+    run_main(main)
