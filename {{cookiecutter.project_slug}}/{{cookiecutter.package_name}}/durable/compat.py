@@ -1,7 +1,7 @@
 """The only file that asks which Keras this is: 2 (TensorFlow 2.15, tf-keras) or 3."""
 
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import import_module
 from typing import Any
 
 import tensorflow as tf
@@ -17,9 +17,13 @@ if not KERAS_3:
 
 
 def keras_version() -> str:
-    """The version of the Keras behind tf.keras."""
-    package = keras.Model.__module__.split(".")[0]
-    return metadata.version(package)
+    """The version of the Keras behind tf.keras.
+
+    The package says it, since distributions of several names bring it: keras and keras-nightly,
+    which may both be installed, and tf-keras.
+    """
+    package = import_module(keras.Model.__module__.split(".")[0])
+    return str(package.__version__)
 
 
 def as_variable(trackable: object) -> tf.Variable | None:
