@@ -30,7 +30,7 @@ torture: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 ifdef UV
-	uv venv --allow-existing --python "$(or $(PYTHON),>=3.10)" .venv
+	uv venv --allow-existing --python "$(or $(PYTHON),>=3.11)" .venv
 	uv pip install --python .venv --group dev
 else
 	"$(or $(PYTHON),python3)" -m venv .venv

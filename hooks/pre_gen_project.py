@@ -28,10 +28,10 @@ NEEDED = frozenset(
     """
     absl astunparse certifi charset_normalizer clang contourpy cycler dateutil docstring_parser
     etils execnet filelock flatbuffers fonttools fsspec gast google grpc h5py hatchling idna
-    importlib_resources iniconfig keras kiwisolver markdown markdown_it markupsafe matplotlib mdurl
-    ml_dtypes mpl_toolkits mypy mypy_extensions mypyc namex numpy opt_einsum optree packaging pasta
-    pathspec pillow pip pluggy pre_commit protobuf psutil pygments pylab pyparsing pytest
-    pytest_xdist python_dateutil requests rich ruff setuptools six tensorboard
+    importlib_resources iniconfig keras keras_nightly kiwisolver markdown markdown_it markupsafe
+    matplotlib mdurl ml_dtypes mpl_toolkits mypy mypy_extensions mypyc namex numpy opt_einsum optree
+    packaging pasta pathspec pillow pip pluggy pre_commit protobuf psutil pygments pylab pyparsing
+    pytest pytest_xdist python_dateutil requests rich ruff setuptools six tensorboard
     tensorboard_data_server tensorflow tensorflow_cpu tensorflow_estimator
     tensorflow_io_gcs_filesystem termcolor tf_keras tox tox_uv typeguard typing_extensions tyro
     urllib3 uv virtualenv werkzeug wheel wrapt xdist yaml zipp
@@ -41,8 +41,9 @@ NEEDED = frozenset(
 # The standard library of this Python, and what only another that the project supports has.
 STANDARD = sys.stdlib_module_names | frozenset(
     """
-    aifc asynchat asyncore audioop binhex cgi cgitb chunk crypt distutils imghdr imp lib2to3
-    mailcap msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib tomllib uu xdrlib
+    aifc annotationlib asynchat asyncore audioop cgi cgitb chunk compression crypt distutils imghdr
+    imp lib2to3 mailcap msilib nis nntplib ossaudiodev pipes smtpd sndhdr spwd sunau telnetlib uu
+    xdrlib
     """.split()
 )
 

@@ -134,5 +134,5 @@ def test_the_development_container_is_set_up_by_make(bake: Callable[..., Path]):
     settings = json.loads((project / ".devcontainer.json").read_text(encoding="utf-8"))
     assert settings["name"] == 'A "quoted" name'
     assert set(settings) == {"name", "image", "postCreateCommand", "customizations"}
-    assert re.fullmatch(r"mcr\.microsoft\.com/devcontainers/python:3\.1[0-3]", settings["image"])
+    assert re.fullmatch(r"mcr\.microsoft\.com/devcontainers/python:3\.1[1-4]", settings["image"])
     assert settings["postCreateCommand"] == "make .venv/installed"

@@ -1,10 +1,10 @@
 """docs/dependencies.md names all that a project pulls in, with its reason and its licence."""
 
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-import tomllib
 from bake import TEMPLATE
 
 PERMISSIVE = re.compile(

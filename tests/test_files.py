@@ -2,10 +2,10 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-import tomllib
 import yaml
 from bake import TEMPLATE
 

@@ -1,11 +1,11 @@
 """Any answer either reads back as it was typed or is refused by name, with nothing left behind."""
 
 import itertools
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tomllib
 from cookiecutter.exceptions import FailedHookException
 
 KEPT = [
@@ -42,7 +42,7 @@ SLUGS = ["My-Net", "my_net", "-net", "net-", "my--net", "3d", "naïve", "a b", "
 PATHS = ["../x", "a/b/c", "..\\x"]
 PACKAGES = [
     *["", "My_Net", "my-net", "3d", "naïve", "a b", "a.b", "../x", "-x", "a" * 41],
-    *["class", "match", "_", "os", "json", "distutils", "tomllib"],
+    *["class", "match", "_", "os", "json", "distutils", "compression"],
     *["tensorflow", "keras", "tf_keras", "numpy", "tyro", "rich", "filelock", "etils"],
     *["tensorboard", "pytest", "tests", "test", "train", "evaluate", "data", "runs", "__main__"],
 ]

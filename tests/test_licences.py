@@ -2,11 +2,11 @@
 
 import datetime
 import hashlib
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tomllib
 from answers import CHOICES
 
 AUTHOR = 'Ada "The Countess" Lovelace & Søn'
@@ -24,7 +24,7 @@ def test_the_chosen_text_and_no_other(bake: Callable[..., Path], licence: str):
     text = (bake(license=licence, author_name=AUTHOR) / "LICENSE").read_text(encoding="utf-8")
 
     assert [name for name, sentence in SENTENCES.items() if sentence in text] == [licence]
-    year = datetime.datetime.now(datetime.timezone.utc).year
+    year = datetime.datetime.now(datetime.UTC).year
     assert text.count(f"{year} {AUTHOR}") == 1
     assert text.startswith("\n") == (licence == "Apache-2.0")  # as it is published
 
@@ -32,7 +32,7 @@ def test_the_chosen_text_and_no_other(bake: Callable[..., Path], licence: str):
 def test_the_apache_licence_is_complete(bake: Callable[..., Path]):
     text = (bake(license="Apache-2.0", author_name="Ada") / "LICENSE").read_text(encoding="utf-8")
 
-    year = datetime.datetime.now(datetime.timezone.utc).year
+    year = datetime.datetime.now(datetime.UTC).year
     published = text.replace(
         f"   Copyright {year} Ada\n", "   Copyright [yyyy] [name of copyright owner]\n"
     )

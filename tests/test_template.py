@@ -2,13 +2,15 @@
 
 import configparser
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import tomllib
 from answers import QUESTIONS
 from bake import TEMPLATE
+
+OLDEST, NEWEST = 11, 14  # of Python 3
 
 
 def tools_of(folder: Path) -> dict[str, str]:
@@ -76,7 +78,25 @@ def test_every_tensorflow_of_the_project_is_tested(bake: Callable[..., Path]):
 
     assert own == ["lint", "template", *generated[1:]]
     assert generated[0] == "lint"
-    assert generated[1:] == [*(f"tf2{minor}" for minor in range(15, 22)), "keras2"]
+    assert generated[1:] == [*(f"tf2{minor}" for minor in range(15, 23)), "keras2"]
+
+
+def test_the_supported_versions_are_the_same_everywhere(bake: Callable[..., Path]):
+    project = bake(tensorflow="tensorflow")
+    settings = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    tested = [name for name in environments_of(project) if name.startswith("tf")]
+
+    assert settings["requires-python"] == f">=3.{OLDEST},<3.{NEWEST + 1}"
+    for folder in (TEMPLATE, project):
+        assert settings_of(folder, "ruff")["target-version"] == f"py3{OLDEST}"
+        assert settings_of(folder, "mypy")["python_version"] == f"3.{OLDEST}"
+    assert f">=3.{OLDEST})" in (TEMPLATE / "Makefile").read_text()
+    for page in ("README.md", "docs/dependencies.md"):
+        assert f"Python 3.{OLDEST} to 3.{NEWEST}" in (TEMPLATE / page).read_text(encoding="utf-8")
+
+    minors = [int(name.removeprefix("tf2")) for name in tested]
+    bounds = f">=2.{min(minors)},<2.{max(minors) + 1}"
+    assert {f"tensorflow{bounds}", f"tensorboard{bounds}"} <= set(settings["dependencies"])
 
 
 def test_every_promise_of_the_readme_is_proved():

@@ -88,7 +88,7 @@ def test_the_project_is_tested_on_the_oldest_and_the_newest(bake: Callable[..., 
     job = workflow_of(bake())["jobs"]["test"]
 
     environments = job["strategy"]["matrix"]["environment"]
-    assert environments == ["lint", "py310-tf215", "py313-tf221", "latest"]
+    assert environments == ["lint", "py311-tf215", "py313-tf221", "py314-tf222", "latest"]
     assert job["steps"][-1]["run"] == "python -m tox run -e ${{ matrix.environment }}"
 
 
@@ -102,10 +102,17 @@ def test_the_template_is_tested_everywhere_with_everything():
     assert systems == ["ubuntu", "macos", "windows"]
 
 
-def test_the_newest_release_is_installed_whatever_the_project_allows(bake: Callable[..., Path]):
+@pytest.mark.parametrize("tensorflow", ["tensorflow", "tensorflow-cpu", "tensorflow[and-cuda]"])
+def test_the_newest_is_installed_whatever_the_project_allows(
+    bake: Callable[..., Path], tensorflow: str
+):
     settings = configparser.ConfigParser(interpolation=None)
-    settings.read(bake(tensorflow="tensorflow-cpu") / "tox.ini")
+    settings.read(bake(tensorflow=tensorflow) / "tox.ini")
 
     commands = settings["testenv"]["commands_pre"].splitlines()
-    assert "latest: uv pip install --upgrade tensorflow-cpu" in commands
+    name = tensorflow.partition("[")[0]
+    assert [command for command in commands if command.startswith("latest:")] == [
+        "latest: uv pip uninstall keras keras-nightly",
+        f"latest: uv pip install --upgrade --prerelease-package {name}=allow {name}",
+    ]
     assert "latest" not in settings["testenv"]["deps"]
