@@ -74,12 +74,12 @@ def test_what_is_saved_is_the_state_of_its_step(tmp_path, gate, model, optimizer
     @tf.function(jit_compile=compiled)
     def step():
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.cast(state.model(x, training=True), tf.float32) ** 2)
-        weights = state.model.trainable_variables
+            loss = tf.reduce_mean(tf.cast(state.task.model(x, training=True), tf.float32) ** 2)
+        weights = state.task.model.trainable_variables
         gradients = tape.gradient(loss, weights)
         if compiled:  # no compiler has sparse gradients
             gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
-        state.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        state.task.optimizer.apply_gradients(zip(gradients, weights, strict=True))
         state.step.assign_add(1)
 
     step()

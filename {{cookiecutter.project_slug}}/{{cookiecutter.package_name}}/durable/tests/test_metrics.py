@@ -12,7 +12,7 @@ from .program.experiment import Paths
 def write(paths, step, *steps):
     with MetricsLog(paths, step) as log:
         for number in steps:
-            log.write(number, number // 10, {"loss": 1 / number})
+            log.write(number, number // 10, {"loss": 1 / number}, epoch_ended=number % 10 == 0)
 
 
 def points(paths):

@@ -5,30 +5,25 @@ import shutil
 import pytest
 
 from ..checkpoint.reader import read_card
-from ..run.state import TrainState
 from .helpers import (
-    SHAPE,
     files_in,
     finish,
     log_of,
     manager_of,
     run_main,
     saved_values,
-    small_model,
     small_state,
     start,
     train_a_little,
     values_of,
 )
 from .program import training
-from .program.experiment import OptimizerConfig
-from .program.models import build_optimizer
 
 SMALL = ["--model.hidden", "8", "--log-every", "10"]
 
 
 def run(root, *settings):
-    """Runs train.py in this process; gives its exit code."""
+    """Trains in this process; gives the exit code."""
     return run_main(training.main, "--root", root, *SMALL, *settings)
 
 
@@ -46,7 +41,11 @@ def trained(root, trained_once):
     return root
 
 
-def test_model_slots_step_generators_and_totals_come_back(tmp_path):
+def weights_of(state):
+    return [weights.tobytes() for weights in state.task.model.get_weights()]
+
+
+def test_model_slots_step_generators_and_means_come_back(tmp_path):
     state = small_state()
     train_a_little(state)
     manager_of(state, tmp_path).save()
@@ -71,14 +70,13 @@ def test_the_learning_rate_is_the_configurations(tmp_path):
     state = small_state()
     train_a_little(state)
     manager_of(state, tmp_path).save()
-    optimizer = build_optimizer(OptimizerConfig(learning_rate=1e-20), 10)
-    resumed = TrainState(small_model(), optimizer, SHAPE)
+    resumed = small_state(learning_rate=1e-20)
     manager_of(resumed, tmp_path).restore_or_initialize()
-    before = [weights.tobytes() for weights in resumed.model.get_weights()]
+    before = weights_of(resumed)
     train_a_little(resumed)
-    assert [weights.tobytes() for weights in resumed.model.get_weights()] == before
+    assert weights_of(resumed) == before
     train_a_little(state)
-    assert [weights.tobytes() for weights in state.model.get_weights()] != before
+    assert weights_of(state) != before
 
 
 def test_a_first_start_and_a_resume_say_so(root, capsys):

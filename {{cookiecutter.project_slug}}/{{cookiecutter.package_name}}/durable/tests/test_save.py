@@ -29,7 +29,7 @@ def save_steps(manager, state, *steps):
         manager.save()
 
 
-def test_a_checkpoint_holds_model_slots_step_generators_and_totals(tmp_path):
+def test_a_checkpoint_holds_model_slots_step_generators_and_means(tmp_path):
     state = small_state()
     train_a_little(state)
     path = manager_of(state, tmp_path).save()
@@ -37,7 +37,15 @@ def test_a_checkpoint_holds_model_slots_step_generators_and_totals(tmp_path):
     assert all(value in saved for value in values_of(state))
     roles = {entry.path: entry.role for entry in read_card(path).structure.variables}
     assert roles["hidden_1/kernel"] == "model"
-    assert {"step", "totals/loss", "totals/correct", "totals/examples"} <= roles.keys()
+    assert roles["step"] == "run"
+    means = {path: role for path, role in roles.items() if path.startswith("metrics/")}
+    assert {*map(str, means)} == {
+        f"metrics/{period}/{metric}/{part}"
+        for period in ("line", "epoch")
+        for metric in ("loss", "accuracy")
+        for part in ("total", "count")
+    }
+    assert set(means.values()) == {"metric"}
     assert sum(role == "optimizer" for role in roles.values()) >= 2 * 6
     assert any("generator" in name for name in roles)
 
