@@ -64,7 +64,8 @@ def prepare(project: Project, config: RunSettings) -> Start:
     keras.utils.set_random_seed(config.seed)
     experiment = project.load_experiment()(config)
     data = experiment.data()
-    return Start(experiment, data, TrainState(experiment.task(data), data.element_spec))
+    state = TrainState(experiment.task(data), data.element_spec, experiment.hooks())
+    return Start(experiment, data, state)
 
 
 def require_whole(source: SourceFile, plan: Plan, *, partial: bool) -> None:

@@ -60,7 +60,9 @@ def rebuild(project: Project, card: Card) -> Rebuilt:
         )
     experiment = experiment_of(project, card.settings)
     spec = spec_of(card, experiment)
-    return Rebuilt(experiment, spec, TrainState(experiment.task(spec), spec.element_spec))
+    # A hook may have variables: they are in the checkpoint too.
+    state = TrainState(experiment.task(spec), spec.element_spec, experiment.hooks())
+    return Rebuilt(experiment, spec, state)
 
 
 def spec_of(card: Card, experiment: Experiment) -> DataSpec:
