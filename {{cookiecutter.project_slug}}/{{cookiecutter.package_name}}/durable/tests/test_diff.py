@@ -47,7 +47,7 @@ def test_largest_differences_and_a_count_of_the_equal_ones(three_epochs, capsys)
     values = {entry["path"]: entry for entry in found["values"]}
     assert values["step"] == {"path": "step", "absolute": 44, "relative": 0.5}
     assert "hidden_1/kernel" in values
-    assert "totals/loss" not in values
+    assert "metrics/line/loss/total" not in values
     folder = three_epochs / "runs/default/checkpoints"
     first, second = saved_values(folder / "ckpt-44"), saved_values(folder / "ckpt-88")
     entries = read_card(folder / "ckpt-44").structure.variables
@@ -58,7 +58,7 @@ def test_largest_differences_and_a_count_of_the_equal_ones(three_epochs, capsys)
 
 def test_one_bit_is_a_difference(root):
     state = save(root, "a")
-    kernel = state.model.trainable_variables[0]
+    kernel = state.task.model.trainable_variables[0]
     values = kernel.numpy()
     values[0, 0] = np.nextafter(values[0, 0], np.float32(9))
     kernel.assign(values)

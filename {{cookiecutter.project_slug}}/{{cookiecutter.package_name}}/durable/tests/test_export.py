@@ -11,11 +11,12 @@ import tensorflow as tf
 from ..checkpoint.reader import read_card, read_variables
 from ..compat import KERAS_3, keras
 from ..convert import export
+from ..errors import PACKAGE
 from ..run.rebuild import rebuild, restore
 from . import v1_network
-from .helpers import files_in, log_of, run_main, small_state
+from .helpers import files_in, log_of, run_main, small_task
 from .program import commands, training
-from .program.experiment import ModelConfig
+from .program.experiment import PROJECT, ModelConfig
 from .program.models import MODELS, build_model, mlp
 
 MLP = ["--model.hidden", "8", "--model.dropout", "0", "--log-every", "1", "--save-every", "20"]
@@ -24,7 +25,7 @@ OTHER = Path(__file__).parent / "fixtures" / ("tf215" if KERAS_3 else "tf221")
 
 
 def run(*arguments, main=commands.main):
-    """Runs a command in this process; gives its exit code."""
+    """Runs a command in this process; returns its exit code."""
     return run_main(main, *arguments)
 
 
@@ -47,9 +48,9 @@ def runs(root, trained):
 
 def model_of(checkpoint):
     """The model of a checkpoint."""
-    state = rebuild(read_card(checkpoint))
+    state = rebuild(PROJECT, read_card(checkpoint)).state
     restore(checkpoint, state)
-    return state.model
+    return state.task.model
 
 
 def test_each_form_holds_the_model(runs, capsys):
@@ -74,17 +75,17 @@ def test_each_form_holds_the_model(runs, capsys):
 
 
 def test_bfloat16_becomes_float32_with_the_same_values():
-    state = small_state(build_model(ModelConfig(dtype="bfloat16", dropout=0), (4, 4), 3))
-    arrays = export.plain_arrays(state)
+    model = build_model(ModelConfig(dtype="bfloat16", dropout=0), (4, 4), 3)
+    arrays = export.plain_arrays(model)
     assert {array.dtype.name for array in arrays.values()} == {"float32"}
-    for array, weight in zip(arrays.values(), state.model.get_weights(), strict=True):
+    for array, weight in zip(arrays.values(), model.get_weights(), strict=True):
         assert (array == weight.astype(np.float32)).all()
 
 
 def test_coarser_types_are_allowed_coarser_differences(tmp_path):
-    state = small_state(build_model(ModelConfig(dtype="mixed_bfloat16"), (4, 4), 3))
-    assert export.tolerance(state.model) == 16 * 2**-7
-    assert export.export_model(state, (4, 4), tmp_path) < 16 * 2**-7
+    task, element_spec = small_task(build_model(ModelConfig(dtype="mixed_bfloat16"), (4, 4), 3))
+    assert export.tolerance(task.model) == 16 * 2**-7
+    assert export.export_model(task, element_spec, tmp_path) < 16 * 2**-7
 
 
 def test_an_export_is_not_overwritten(runs, capsys):
@@ -116,7 +117,7 @@ class Doubled(keras.layers.Layer):
 def test_a_model_that_cannot_be_loaded_again_is_not_left(root, monkeypatch, capsys):
     def build(config, shape, classes):
         inputs = keras.Input(shape)
-        logits = mlp.build(config, shape, classes)(inputs)
+        logits = mlp(config, shape, classes)(inputs)
         return keras.Model(inputs, Doubled(name="doubled")(logits))
 
     monkeypatch.setitem(MODELS, "odd", build)
@@ -136,10 +137,10 @@ def test_what_a_killed_export_left_is_swept(runs):
 
 
 def test_a_checkpoint_of_the_other_keras_is_to_be_imported_first(runs, capsys):
-    for file in OTHER.glob("own.*"):
-        shutil.copy(file, runs / "runs/adam/checkpoints" / file.name.replace("own", "ckpt-99"))
+    for file in OTHER.glob("carded.*"):
+        shutil.copy(file, runs / "runs/adam/checkpoints" / file.name.replace("carded", "ckpt-99"))
     assert run("export", "99", "--run", "adam", "--root", runs) == 3
-    assert "checkpoints import " in capsys.readouterr().err
+    assert f"{PACKAGE} import " in capsys.readouterr().err
 
 
 def test_a_damaged_checkpoint_and_one_that_is_not_there(runs, capsys):

@@ -13,7 +13,7 @@ SMALL = ["--model.hidden", "8", "--model.dropout", "0.5"]
 
 
 def run(root, *settings, main=training.main):
-    """Runs a command in this process; gives its exit code."""
+    """Runs a command in this process; returns its exit code."""
     return run_main(main, *settings, "--root", root)
 
 

@@ -12,11 +12,12 @@ import tensorflow as tf
 from ..checkpoint.card import CARD_KEY
 from ..checkpoint.reader import read_card, read_variables
 from ..compat import KERAS_3, keras
-from ..evaluation.scoring import loss_of
+from ..errors import PACKAGE
 from ..run.rebuild import rebuild, restore
 from . import v1_network
 from .helpers import files_in, log_of, manager_of, run_main, small_state, train_a_little
 from .program import commands, training
+from .program.experiment import PROJECT
 
 FIXTURES = Path(__file__).parent / "fixtures"
 WRITTEN = {
@@ -27,17 +28,18 @@ WRITTEN = {
 OTHER = "tf215" if KERAS_3 else "tf221"
 SAME = "tf221" if KERAS_3 else "tf215"
 FIRST_BATCHES = v1_network.batches(0, 54)
+DIGITS_FROM = 44  # the step of the first batch in digits.npz
 # By whether it is Keras 3: the state of the generator of dropout.
-GENERATORS = {True: "dropout/seed_generator_state", False: "untracked/generator_0"}
+GENERATORS = {True: "dropout/seed_generator_state", False: "generator_0"}
 
 
 def run(*arguments, main=commands.main):
-    """Runs a command in this process; gives its exit code."""
+    """Runs a command in this process; returns its exit code."""
     return run_main(main, *arguments)
 
 
 def imported(root, name, *settings):
-    """Imports a fixture; gives the path of the first checkpoint of the new run."""
+    """Imports a fixture; returns the path of the first checkpoint of the new run."""
     code = run("import", FIXTURES / name, "--run", "new", "--root", root, *settings)
     assert code == 0
     (index,) = (root / "runs/new/checkpoints").glob("*.index")
@@ -50,19 +52,22 @@ def values_in(checkpoint):
     return {path: value.numpy().tobytes() for path, value in values.items()}
 
 
-def next_losses(checkpoint, count):
-    """The losses of the next steps from a checkpoint."""
-    state = rebuild(read_card(checkpoint))
+def batches_from(name, step):
+    """The batches from a step on; the first edition trained on the digits."""
+    if not Path(name).name.startswith("first_edition"):
+        return FIRST_BATCHES[step:]
+    assert step == DIGITS_FROM
+    with np.load(FIXTURES / "digits.npz", allow_pickle=False) as digits:
+        x, y = digits["x"].astype(np.float32) / 16, digits["y"].astype(np.int32)
+    return list(zip(x, y, strict=True))
+
+
+def next_losses(checkpoint, name, count):
+    """The losses of the next steps from a checkpoint, which was made from a fixture."""
+    state = rebuild(PROJECT, read_card(checkpoint)).state
     restore(checkpoint, state)
-    step, losses = int(state.step), []
-    for x, y in FIRST_BATCHES[step : step + count]:
-        with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(loss_of(y, state.model(x, training=True)))
-        weights = state.model.trainable_variables
-        gradients = tape.gradient(loss, weights)
-        state.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        losses.append(float(loss))
-    return losses
+    batches = batches_from(name, int(state.step))[:count]
+    return [float(state.task.step(batch)[1]) for batch in batches]
 
 
 @pytest.mark.parametrize("name", WRITTEN)
@@ -70,7 +75,7 @@ def test_the_next_losses_are_those_of_the_program_that_wrote_it(root, name, caps
     entry = WRITTEN[name]
     checkpoint = imported(root, name, *entry["settings"], "--json")
     assert json.loads(capsys.readouterr().out)["differences"] == []
-    assert next_losses(checkpoint, 10) == pytest.approx(entry["losses"], abs=1e-4)
+    assert next_losses(checkpoint, name, 10) == pytest.approx(entry["losses"], abs=1e-4)
 
 
 def test_objects_may_have_other_names_and_stand_beside_a_step(root, tmp_path):
@@ -88,13 +93,13 @@ def test_objects_may_have_other_names_and_stand_beside_a_step(root, tmp_path):
 
 
 def test_a_checkpoint_of_this_keras_is_taken_over_bit_for_bit(root):
-    name = f"{SAME}/own"
+    name = f"{SAME}/carded"
     assert values_in(imported(root, name)) == values_in(FIXTURES / name)
 
 
 def test_the_card_and_the_history_say_where_it_comes_from(root, capsys):
-    checkpoint = imported(root, f"{OTHER}/own")
-    source = str(FIXTURES / OTHER / "own")
+    checkpoint = imported(root, f"{OTHER}/carded")
+    source = str(FIXTURES / OTHER / "carded")
     card = read_card(checkpoint)
     assert (card.origin.kind, card.origin.sources) == ("import", (source,))
     assert (card.step, card.epoch, card.settings["run"]) == (44, 1, "new")
@@ -108,14 +113,14 @@ def test_the_card_and_the_history_say_where_it_comes_from(root, capsys):
 def test_the_command_that_train_names_imports_a_run_of_the_other_keras(root, capsys):
     folder = root / "runs/old/checkpoints"
     folder.mkdir(parents=True)
-    for file in (FIXTURES / OTHER).glob("own.*"):
-        shutil.copy(file, folder / file.name.replace("own", "ckpt-44"))
+    for file in (FIXTURES / OTHER).glob("carded.*"):
+        shutil.copy(file, folder / file.name.replace("carded", "ckpt-44"))
     before = files_in(folder)
     settings = ["--root", root, "--model.hidden", 8, "--model.dropout", 0, "--epochs", 2]
     assert run("--run", "old", *settings, main=training.main) == 3
     (line,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("Take it over")]
     python, _, module, *command = shlex.split(line.partition(": ")[2])
-    assert (python, module) == ("python", checkpoints.__package__)
+    assert (python, module) == ("python", PACKAGE)
     assert run(*[word.replace("NAME", "new") for word in command], "--root", root) == 0
     hint = capsys.readouterr().out.rpartition("python train.py ")[2]
     assert files_in(folder).items() >= before.items()
@@ -123,7 +128,7 @@ def test_the_command_that_train_names_imports_a_run_of_the_other_keras(root, cap
     go_on = ["--epochs", "2", "--log-every", "1"]
     assert run(*shlex.split(hint), *go_on, main=training.main) == 0
     losses = [entry["loss"] for entry in log_of(root / "runs/new")][:10]
-    assert losses == pytest.approx(WRITTEN[f"{OTHER}/own"]["losses"], abs=1e-4)
+    assert losses == pytest.approx(WRITTEN[f"{OTHER}/carded"]["losses"], abs=1e-4)
     events = map(json.loads, (root / "runs/new/history.jsonl").read_text().splitlines())
     assert [event["event"] for event in events] == ["import", "resume"]
 
@@ -164,14 +169,14 @@ def test_the_generators_of_dropout_start_anew_and_that_is_said(root, tmp_path, c
 
 def test_another_setting_than_that_of_the_card_is_a_mismatch(root, capsys):
     settings = ["--model.dropout", 0.5, "--run", "new", "--root", root]
-    assert run("import", FIXTURES / OTHER / "own", *settings) == 3
+    assert run("import", FIXTURES / OTHER / "carded", *settings) == 3
     assert "rate 0.0 in the checkpoint, 0.5 in the model" in capsys.readouterr().err
     assert files_in(root) == {}
 
 
 def test_a_run_with_checkpoints_is_refused(root, capsys):
-    imported(root, f"{SAME}/own")
+    imported(root, f"{SAME}/carded")
     before = files_in(root)
-    assert run("import", FIXTURES / SAME / "own", "--run", "new", "--root", root) == 2
+    assert run("import", FIXTURES / SAME / "carded", "--run", "new", "--root", root) == 2
     assert "Run 'new' has checkpoints already" in capsys.readouterr().err
     assert files_in(root) == before

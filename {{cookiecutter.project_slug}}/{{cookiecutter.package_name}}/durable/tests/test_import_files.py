@@ -17,7 +17,7 @@ MLP = ["--model.hidden", "8", "--model.dropout", "0"]
 
 
 def run(root, path, *settings):
-    """Imports a file as the run `new`; gives the exit code."""
+    """Imports a file as the run `new`; returns the exit code."""
     command = ["import", path, "--run", "new", "--root", root, *MLP, *settings]
     return run_main(commands.main, *command)
 
@@ -71,7 +71,7 @@ def flip(path):
     ("file", "damage"),
     [("data-00000-of-00001", flip), ("data-00000-of-00001", Path.unlink), ("index", cut)],
 )
-@pytest.mark.parametrize("name", ["own", "object", "saver"])
+@pytest.mark.parametrize("name", ["carded", "object", "saver"])
 def test_a_damaged_checkpoint(root, copies, name, file, damage, capsys):
     damage(copies / f"{name}.{file}")
     assert run(root, copies / name) == 4
@@ -118,5 +118,5 @@ def test_a_link_to_another_file_is_not_followed(root, copies, capsys):
 
 
 def test_a_file_may_be_named_by_its_index(root, copies):
-    assert run(root, copies / "own.index") == 0
+    assert run(root, copies / "carded.index") == 0
     assert (root / "runs/new/checkpoints/ckpt-44.index").exists()

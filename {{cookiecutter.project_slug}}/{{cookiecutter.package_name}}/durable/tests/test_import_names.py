@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from ..checkpoint.reader import read_card, read_variables
-from ..convert.names import canonical
+from ..convert.names import canonical_path
 from . import v1_network
 from .helpers import files_in, run_main
 from .program import commands
@@ -29,7 +29,7 @@ def scoped(tmp_path_factory):
 
 
 def run(root, path, *settings):
-    """Imports a file as the run `new`; gives the exit code."""
+    """Imports a file as the run `new`; returns the exit code."""
     command = ["import", path, "--run", "new", "--root", root, *MLP, *settings]
     return run_main(commands.main, *command)
 
@@ -38,7 +38,7 @@ def values_of(root, step):
     """The values of a checkpoint of the run `new`, by canonical path."""
     path = root / f"runs/new/checkpoints/ckpt-{step}"
     values = read_variables(path, read_card(path).structure.variables)
-    return {canonical(name): value.numpy() for name, value in values.items()}
+    return {canonical_path(name): value.numpy() for name, value in values.items()}
 
 
 def write(path, **values):

@@ -107,7 +107,7 @@ def test_a_removal_that_was_interrupted_takes_the_pin_with_it(folder, root, monk
     pin(root, "2")
     path = folder / "ckpt-2"
     with monkeypatch.context() as patch:
-        patch.delattr(files, "clear_unfinished")
+        patch.delattr(bundle, "clear_unfinished")
         with pytest.raises(NameError):
             bundle.remove(path)
     directory.sweep(path.parent)

@@ -46,7 +46,7 @@ def test_the_card_and_the_statistics(three_epochs, capsys):
 
 def test_what_is_not_finite_is_flagged(root, capsys):
     state = small_state()
-    kernel = state.model.trainable_variables[0]
+    kernel = state.task.model.trainable_variables[0]
     values = np.zeros(kernel.shape, np.float32)
     values[0, :3] = math.nan, math.inf, -math.inf
     kernel.assign(values)

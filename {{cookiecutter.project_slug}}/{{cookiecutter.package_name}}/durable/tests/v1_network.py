@@ -5,15 +5,19 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
-from ..evaluation.scoring import loss_of
 from .program.experiment import DataConfig, load_data
 
 v1 = tf.compat.v1
 
 
 def batches(start, stop):
-    """The batches that train.py gives these steps, with its default settings, as arrays."""
+    """The batches that training gets at these steps, with its default settings, as arrays."""
     return list(load_data(DataConfig()).batches(0, start, stop).as_numpy_iterator())
+
+
+def loss_of(y, logits):
+    """The loss of each example, as the task of the program has it."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(y, tf.cast(logits, tf.float32))
 
 
 def adam():
@@ -26,7 +30,7 @@ def momentum():
 
 
 def loss_on(x, y):
-    """The network of models/mlp.py with `--model.hidden 8`, and its loss."""
+    """The network of `models.mlp` with `--model.hidden 8`, and its loss."""
     random = np.random.default_rng(0)
     values = tf.reshape(x, (-1, 64))
     for layer, shape in (("hidden_1", (64, 8)), ("logits", (8, 10))):
