@@ -9,8 +9,8 @@ from rich.console import Console
 from ..errors import ConfigurationError
 from ..evaluation.results import png
 from ..files import absolute, write_bytes
-from ..report.curves import read_run
-from ..report.drawing import COLORS, draw
+from ..report.curves import metric_names, read_run
+from ..report.drawing import COLORS, MOST_PANELS, draw
 from ..report.table import run_as_json, runs_table
 from ..run.experiment import Project
 from .console import CommonOptions, print_json
@@ -48,10 +48,13 @@ def report(project: Project, options: ReportOptions) -> int:
         write_bytes(output, png(draw(runs)))
     except OSError as error:
         raise ConfigurationError(f"{output} cannot be written: {error}") from error
+    undrawn = metric_names(runs)[MOST_PANELS:]
     if options.json:
         entries = [run_as_json(run) for run in runs]
-        print_json({"picture": str(output), "runs": entries})
+        print_json({"picture": str(output), "not_drawn": undrawn, "runs": entries})
     else:
         Console().print(runs_table(runs))
         print(f"Drew {output}")
+        if undrawn:
+            print(f"It has room for {MOST_PANELS} metrics; not drawn: {', '.join(undrawn)}.")
     return 0

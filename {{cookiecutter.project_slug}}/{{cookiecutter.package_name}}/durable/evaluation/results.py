@@ -107,6 +107,11 @@ class EvaluationResult:
         return " ".join(told)
 
 
+def decimal(value: float | None) -> str:
+    """A metric with four decimals; nothing where it was not a number."""
+    return "" if value is None else f"{value:.4f}"
+
+
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     buffer = BytesIO()
@@ -128,5 +133,5 @@ def member_summary(member: Member, metrics: Mapping[str, float]) -> dict[str, An
 def metric_cells(metrics: Mapping[str, float]) -> list[str]:
     """The metrics for a row of the table: a cell for each, or of many one for all."""
     if len(metrics) <= MOST_COLUMNS:
-        return [f"{value:.4f}" for value in metrics.values()]
-    return ["\n".join(f"{name} {value:.4f}" for name, value in metrics.items())]
+        return [decimal(value) for value in metrics.values()]
+    return ["\n".join(f"{name} {decimal(value)}" for name, value in metrics.items())]

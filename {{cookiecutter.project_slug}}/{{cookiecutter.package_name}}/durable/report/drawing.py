@@ -1,4 +1,4 @@
-"""Drawing runs: their loss, their accuracy, and below them what happened when."""
+"""Drawing runs: the loss and the other metrics, and below them what happened when."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from .curves import Run
+from .curves import VALIDATION_PREFIX, Curve, Run, Source, metric_names
 
 # Okabe and Ito 2008, "Color Universal Design": they can be told apart by the color-blind.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 INK = "#444444"
+MOST_PANELS = 6
 MOST_DOTS = 30  # a longer curve needs no dot for each of its points
 LONGEST_NAME = 24
 
@@ -34,18 +35,19 @@ MARKS: dict[str, tuple[float, dict[str, Any]]] = {
 
 
 def draw(runs: Sequence[Run]) -> Figure:
-    """Draws one to seven runs.
+    """Draws one to seven runs: a panel for each of their metrics, at most six, and the events.
 
     The loss is drawn on a logarithmic scale where it spans more than a factor of ten.
     """
-    height = 0.32 * len(runs) + 0.3
-    figure = Figure(figsize=(9, 6.6 + height), layout="constrained")
-    loss, accuracy, events = figure.subplots(
-        3, sharex=True, gridspec_kw={"height_ratios": (2.7, 2.7, height)}
+    metrics = metric_names(runs)[:MOST_PANELS]
+    panel, row = 1.4 + 2 / len(metrics), 0.32 * len(runs) + 0.3
+    figure = Figure(figsize=(9, panel * len(metrics) + row + 1), layout="constrained")
+    *panels, events = figure.subplots(
+        len(metrics) + 1, sharex=True, gridspec_kw={"height_ratios": [panel] * len(metrics) + [row]}
     )
-    draw_metric(loss, runs, "loss")
-    use_logarithms(loss)
-    draw_metric(accuracy, runs, "accuracy")
+    for axes, metric in zip(panels, metrics, strict=True):
+        draw_metric(axes, runs, metric)
+    use_logarithms(panels[0])
     draw_events(events, runs)
     handles = explain(runs)
     rows = ceil(len(handles) / 5)
@@ -57,7 +59,8 @@ def draw(runs: Sequence[Run]) -> Figure:
 def draw_metric(axes: Axes, runs: Sequence[Run], metric: str) -> None:
     """Draws the curves of a metric: thin for training, thick for validation."""
     for run, color in zip(runs, COLORS, strict=False):
-        for name, style, dots in ((metric, TRAINING, 1), (f"val_{metric}", VALIDATION, MOST_DOTS)):
+        of_validation = VALIDATION_PREFIX + metric
+        for name, style, dots in ((metric, TRAINING, 1), (of_validation, VALIDATION, MOST_DOTS)):
             curve = run.curve(name)
             marker = "o" if len(curve.steps) <= dots else None
             axes.plot(curve.steps, curve.values, color=color, marker=marker, ms=3, **style)
@@ -70,26 +73,27 @@ def draw_metric(axes: Axes, runs: Sequence[Run], metric: str) -> None:
 
 
 def connect(axes: Axes, runs: Sequence[Run], run: Run, metric: str, color: str) -> None:
-    """Draws a line from the curve of a run's parent to its own, where both are drawn."""
+    """Draws a line to the curve of a run from that of each parent, where both are drawn.
+
+    Where the parent has been rewound since, the line follows the curve that it had then.
+    """
     curve = run.curve(metric)
-    for parent, step in parents_of(run, runs):
-        value = parent.curve(metric).at(step)
-        if value is not None and len(curve.steps):
-            start, end = (step, value), (curve.steps[0], curve.values[0])
-            axes.plot(*zip(start, end, strict=True), color=color, **CONNECTION)
-            if metric.startswith("val_") and run.origin is not None:
-                _, mark = MARKS[run.origin["event"]]
-                axes.plot(*start, color=color, **mark)
+    for parent, source in parents_of(run, runs):
+        before = Curve.of(source.lines, metric).up_to(source.step)
+        if not len(before.steps) or not len(curve.steps):
+            continue
+        left = before.since_leaving(parent.curve(metric).up_to(source.step))
+        steps = [*left.steps, curve.steps[0]]
+        axes.plot(steps, [*left.values, curve.values[0]], color=color, **CONNECTION)
+        if metric.startswith(VALIDATION_PREFIX) and run.origin is not None:
+            _, mark = MARKS[run.origin["event"]]
+            axes.plot(before.steps[-1], before.values[-1], color=color, **mark)
 
 
-def parents_of(run: Run, runs: Sequence[Run]) -> list[tuple[Run, int]]:
-    """The drawn runs that a run was made from, and at which of their steps."""
-    if run.origin is None:
-        return []
-    sources = [source.rpartition("@") for source in run.origin.get("sources", [])]
-    return [
-        (parent, int(step)) for name, _, step in sources for parent in runs if parent.name == name
-    ]
+def parents_of(run: Run, runs: Sequence[Run]) -> list[tuple[Run, Source]]:
+    """The drawn runs that a run was made from, each with the checkpoint of it."""
+    parents = {parent.name: parent for parent in runs}
+    return [(parents[source.run], source) for source in run.sources if source.run in parents]
 
 
 def use_logarithms(axes: Axes) -> None:
@@ -109,8 +113,8 @@ def draw_events(axes: Axes, runs: Sequence[Run]) -> None:
     """Draws a line for each run, from its start to its last step, with what happened on it."""
     for place, (run, color) in enumerate(zip(runs, COLORS, strict=False)):
         axes.plot([run.first_step, run.last_step], [place, place], color=color, **VALIDATION)
-        for parent, step in parents_of(run, runs):
-            line = [step, run.first_step], [runs.index(parent), place]
+        for parent, source in parents_of(run, runs):
+            line = [source.step, run.first_step], [runs.index(parent), place]
             axes.plot(*line, color=color, zorder=1, **CONNECTION)
         mark_steps(axes, run.checkpoints, place, color=color, **CHECKPOINT)
         for event, (offset, mark) in MARKS.items():

@@ -1,31 +1,44 @@
 """The final and the best metrics of runs."""
 
 from collections.abc import Sequence
-from math import isnan, nan
+from math import isfinite
 from typing import Any
 
+from rich import box
 from rich.table import Column, Table
+from rich.text import Text
 
-from .curves import Run
-
-BEST = {"val_loss": min, "val_accuracy": max}
+from ..evaluation.results import decimal
+from .curves import VALIDATION_PREFIX, Run, metric_names
 
 
 def final(run: Run) -> dict[str, Any]:
     """The last line of the log that ends an epoch; of the first epoch, the last line."""
-    epoch_ends = [line for line in run.lines if "val_loss" in line]
-    line = (epoch_ends or run.lines)[-1]
-    return {name: value for name, value in line.items() if name != "time"}
+    epoch_ends = [
+        line for line in run.lines if any(name.startswith(VALIDATION_PREFIX) for name in line)
+    ]
+    lines = epoch_ends or run.lines
+    return {name: value for name, value in lines[-1].items() if name != "time"} if lines else {}
 
 
 def best(run: Run, metric: str) -> dict[str, Any] | None:
-    """The best value of a metric and its step; None where there is none."""
-    points = [(line.get(metric, nan), line["step"]) for line in run.lines]
-    points = [point for point in points if not isnan(point[0])]
+    """The best value of a metric, its step, and whether it is the largest or the smallest."""
+    points = [(line.get(metric), line["step"]) for line in run.lines]
+    points = [point for point in points if point[0] is not None and isfinite(point[0])]
     if not points:
         return None
-    value, step = BEST[metric](points, key=lambda point: point[0])
-    return {"value": value, "step": step}
+    mode = run.mode_of(metric)
+    value, step = {"max": max, "min": min}[mode](points, key=lambda point: point[0])
+    return {"value": value, "step": step, "mode": mode}
+
+
+def compared(runs: Sequence[Run]) -> list[str]:
+    """The metrics to compare runs by: those of validation, and what training alone has logged."""
+    logged = {name for run in runs for name in run.logged}
+    names = metric_names(runs)
+    validated = [f"{VALIDATION_PREFIX}{name}" for name in names]
+    chosen = [full if full in logged else name for full, name in zip(validated, names, strict=True)]
+    return [name for name in chosen if name in logged]
 
 
 def run_as_json(run: Run) -> dict[str, Any]:
@@ -33,22 +46,26 @@ def run_as_json(run: Run) -> dict[str, Any]:
     return {
         "run": run.name,
         "final": final(run),
-        "best": {metric: best(run, metric) for metric in BEST},
+        "best": {metric: best(run, metric) for metric in compared([run])},
         "checkpoints": run.checkpoints,
         "events": run.events,
     }
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
-    """One row for each run."""
+    """The metrics below each other, and of each a row for every run: any number fits a terminal."""
     table = Table(
-        Column("run", overflow="fold"), "step", *BEST, *(f"best\n{name}" for name in BEST)
+        Column("metric\n  run", overflow="fold"),
+        *(Column(name, justify="right", no_wrap=True) for name in ("step", "final", "best", "at")),
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
-    for run in runs:
-        line = final(run)
-        cells = [f"{line[metric]:.4f}" if metric in line else "" for metric in BEST]
-        for metric in BEST:
-            found = best(run, metric)
-            cells.append("" if found is None else f"{found['value']:.4f} @{found['step']}")
-        table.add_row(run.name, str(line["step"]), *cells)
+    for metric in compared(runs) or [""]:
+        table.add_row(Text(metric, "bold"))
+        for run in runs:
+            line, found = final(run), best(run, metric)
+            step = str(line.get("step", run.last_step))
+            value = decimal(line[metric]) if metric in line else ""
+            cells = [f"{found['mode']} {decimal(found['value'])}", str(found["step"])] if found else []
+            table.add_row(f"  {run.name}", step, value, *cells)
     return table

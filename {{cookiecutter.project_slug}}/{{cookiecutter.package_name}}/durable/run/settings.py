@@ -103,6 +103,19 @@ def require(possible: bool, name: str, value: object, wanted: str) -> None:
         raise ConfigurationError(f"--{name} {value} is not possible: give {wanted}.")
 
 
+# Words in the names of metrics, Keras's among them, of which less is better.
+LESS_IS_BETTER = set(
+    "loss error mse rmse mae mape msle crossentropy entropy perplexity divergence distance hinge "
+    "cosh logcosh poisson nll wer cer fid negatives".split()
+)
+
+
+def usual_mode(metric: str) -> Literal["max", "min"]:
+    """Whether the largest or the smallest value of a metric is the best, as its name suggests."""
+    words = set(metric.lower().split("_"))
+    return "min" if words & LESS_IS_BETTER else "max"
+
+
 def seconds_of(name: str, time: str) -> float:
     """The seconds in a time such as 30s, 10m or 2h.
 
@@ -134,7 +147,7 @@ def read_settings(path: epath.Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text()) if path.exists() else {}
     except ValueError:
-        log.warning("%s cannot be read; it is written anew.", path)
+        log.warning("%s cannot be read.", path)
         return {}
 
 

@@ -22,7 +22,7 @@ from .experiment import Experiment
 from .paths import RunPaths
 from .references import find, resolve
 from .session import RunLock
-from .settings import RunSettings, Settings, record_config
+from .settings import RunSettings, Settings, record_config, usual_mode
 from .state import TrainState
 
 log = logging.getLogger(__name__)
@@ -147,8 +147,8 @@ def with_best_metric(config: Settings, state: TrainState) -> Settings:
         raise ConfigurationError(
             f"--best-metric {metric} is unknown. Known are: {', '.join(known)}."
         )
-    usual = "min" if metric.endswith("loss") else "max"
-    mode = config.best_mode or (task.best_mode if metric == task.best_metric else usual)
+    usual = task.best_mode if metric == task.best_metric else usual_mode(metric)
+    mode = config.best_mode or usual
     return replace(config, best_metric=metric, best_mode=mode)
 
 

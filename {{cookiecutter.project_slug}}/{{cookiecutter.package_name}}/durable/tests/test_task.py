@@ -171,8 +171,8 @@ def test_names_of_parts_must_differ():
     ("given", "metric", "mode"),
     [
         ({}, "val_loss", "min"),
-        ({"best_metric": "error"}, "error", "max"),
-        ({"best_metric": "error", "best_mode": "min"}, "error", "min"),
+        ({"best_metric": "error"}, "error", "min"),
+        ({"best_metric": "error", "best_mode": "max"}, "error", "max"),
         ({"best_metric": "val_right"}, "val_right", "max"),
         ({"best_metric": "loss"}, "loss", "min"),
     ],
