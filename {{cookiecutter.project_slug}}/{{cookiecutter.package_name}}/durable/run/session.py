@@ -8,8 +8,9 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -77,7 +78,8 @@ def expect_signals() -> None:
 class RunLock(AbstractContextManager["RunLock"]):
     """Sees to it that only one process trains a run.
 
-    The system releases the lock of a process that was killed.
+    The system releases the lock of a process that was killed. Folders that were made for it are
+    removed again where nothing came of the run, as where a fork was refused.
 
     Raises:
         RunLocked: on entering, if another process holds it.
@@ -85,43 +87,73 @@ class RunLock(AbstractContextManager["RunLock"]):
 
     def __init__(self, paths: RunPaths) -> None:
         self._run = paths.run
-        self._holder = paths.lock_holder
-        self._path = paths.lock
+        self._folder = Path(paths.folder)
+        self._holder = Path(paths.lock_holder)
+        self._path = Path(paths.lock)
         self._lock = FileLock(self._path, timeout=0)
-        self._is_new = False
+        self._made: list[Path] = []
 
     def __enter__(self) -> "RunLock":
         try:
-            self._is_new = not self._holder.parent.exists()
-            self._holder.parent.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
+            try:
+                self._make_and_lock()
+            except FileNotFoundError:  # whoever held it has just removed its new folder
+                self._make_and_lock()
         except Timeout:
             raise RunLocked(
                 f"Run {self._run!r} is being trained by {self._read_holder()}. "
                 "Wait for it, stop it, or start another run with --run NAME."
             ) from None
         except OSError as error:
+            remove_empty(self._made)
             raise ConfigurationError(
-                f"{self._holder.parent} cannot be used for a run: {error}. Give another --root."
+                f"{self._folder} cannot be used for a run: {error}. Give another --root."
             ) from error
-        self._holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        with suppress(OSError):  # a full disk must not keep a run from going on
+            self._holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._holder.unlink(missing_ok=True)
-        folder = self._holder.parent
-        if self._is_new and [path.name for path in folder.iterdir()] == [self._path.name]:
-            # Nothing has come of the run. Still locked: whoever waits for the lock makes it anew.
-            self._path.unlink()
-            folder.rmdir()
+        with suppress(OSError):  # a disk that fails must not hide how the run ended
+            self._holder.unlink(missing_ok=True)
+        is_left_over = self._made and not any(self._files())
+        if is_left_over:
+            # What is inside comes last in the order of paths.
+            remove_empty(sorted(self._folder.rglob("*"), reverse=True))
+        if os.name != "posix":  # Windows removes no file that is open, as the lock is
+            self._lock.release()
+        if is_left_over:
+            # Locked to the end: whoever has opened the file meanwhile sees that it is gone.
+            with suppress(OSError):
+                self._path.unlink()
+            remove_empty(self._made)
         self._lock.release()
+
+    def _make_and_lock(self) -> None:
+        # From the inside to the outside, as they are removed.
+        folders = (self._folder, *self._folder.parents)
+        self._made = [folder for folder in folders if not folder.exists()]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+
+    def _files(self) -> Iterator[Path]:
+        """The files of the run but for the lock."""
+        found = self._folder.rglob("*")
+        return (path for path in found if path != self._path and not path.is_dir())
 
     def _read_holder(self) -> str:
         try:
             holder = json.loads(self._holder.read_text())
             return f"process {holder['pid']} on {holder['host']}"
-        except (OSError, ValueError):  # it has only just taken the lock
+        except (OSError, ValueError):  # it has only just taken the lock, or could not write it
             return "another process"
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Removes those of the folders in which there is nothing, the first one first."""
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
 
 
 class Printer(logging.Handler):

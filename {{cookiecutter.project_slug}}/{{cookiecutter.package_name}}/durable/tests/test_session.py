@@ -74,6 +74,90 @@ def test_a_lock_is_held_once_and_can_be_taken_again(root):
         pass
 
 
+def test_a_run_of_which_nothing_came_leaves_no_folder(root):
+    paths = Paths(root / "new", "fork")
+    with session.RunLock(paths):
+        (paths.best / "ckpt-3_temp").mkdir(parents=True)  # where a save failed
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints/ckpt-3.index"])
+def test_a_run_of_which_anything_came_keeps_its_folder(root, name):
+    paths = Paths(root)
+    with session.RunLock(paths):
+        (paths.folder / name).parent.mkdir(exist_ok=True)
+        (paths.folder / name).write_text("")
+    assert (paths.folder / name).exists()
+    assert not paths.lock_holder.exists()
+
+
+def test_a_folder_that_was_there_before_stays(root):
+    paths = Paths(root)
+    paths.folder.mkdir(parents=True)
+    with session.RunLock(paths):
+        pass
+    assert paths.folder.exists()
+    with session.RunLock(paths.of("another")):
+        pass
+    assert [folder.name for folder in paths.runs.iterdir()] == ["default"]
+
+
+def test_the_refused_trainer_leaves_the_folder_to_the_other(root):
+    paths = Paths(root)
+    with session.RunLock(paths):
+        with pytest.raises(RunLocked), session.RunLock(paths):
+            pass
+        assert paths.lock.exists()
+    assert list(root.iterdir()) == []
+
+
+def assert_held(paths):
+    """A lock on a file that is gone would not keep anyone out."""
+    with pytest.raises(RunLocked), session.RunLock(paths):
+        pass
+
+
+def test_a_folder_that_is_removed_before_the_lock_is_taken_is_made_again(root, monkeypatch):
+    paths = Paths(root)
+    other, lock = session.RunLock(paths), session.RunLock(paths)
+    other.__enter__()
+    acquire = lock._lock.acquire
+
+    def end_and_acquire():
+        other.__exit__()
+        return acquire()
+
+    monkeypatch.setattr(lock._lock, "acquire", end_and_acquire)
+    with lock:
+        assert_held(paths)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows removes no file that is open")
+def test_a_lock_that_is_removed_between_its_opening_and_its_locking_is_made_again(
+    root, monkeypatch
+):
+    fcntl = pytest.importorskip("fcntl")
+    paths = Paths(root)
+    flock = fcntl.flock
+
+    def remove_and_lock(*arguments):
+        monkeypatch.setattr(fcntl, "flock", flock)
+        paths.lock.unlink()
+        return flock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", remove_and_lock)
+    with session.RunLock(paths):
+        assert fcntl.flock is flock
+        assert_held(paths)
+
+
+def test_a_full_disk_keeps_no_run_from_going_on(root, monkeypatch):
+    lock = session.RunLock(Paths(root))
+    monkeypatch.setattr(lock, "_holder", root)  # it cannot be written as a file, nor removed
+    with lock:
+        assert Paths(root).lock.exists()
+
+
 def test_errors_of_the_user_end_in_one_line(capsys, monkeypatch):
     def main():
         raise ConfigurationError("The line.")
