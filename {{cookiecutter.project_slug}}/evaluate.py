@@ -2,8 +2,13 @@
 
 from collections.abc import Sequence
 
+from {{ cookiecutter.package_name }}.durable import import_tensorflow, run_main
+
+if __name__ == "__main__":
+    import_tensorflow()
+
 from {{ cookiecutter.package_name }}.config import Config
-from {{ cookiecutter.package_name }}.durable import Project, evaluate, run_main
+from {{ cookiecutter.package_name }}.durable import Project, evaluate
 from {{ cookiecutter.package_name }}.experiment import Experiment
 from {{ cookiecutter.package_name }}.paths import Paths
 

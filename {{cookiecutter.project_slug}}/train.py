@@ -4,17 +4,20 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from {{ cookiecutter.package_name }}.durable import expect_signals, run_main
+from {{ cookiecutter.package_name }}.durable import expect_signals, import_tensorflow, run_main
 
 if __name__ == "__main__":
     expect_signals()
+    import_tensorflow()
 
 from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.durable import (
     Batch,
     Cadence,
     CheckpointManager,
+    Data,
     Display,
+    Hook,
     MetricsLog,
     RunLock,
     Signals,
@@ -27,6 +30,7 @@ from {{ cookiecutter.package_name }}.durable import (
     with_best_metric,
 )
 from {{ cookiecutter.package_name }}.experiment import Experiment
+from {{ cookiecutter.package_name }}.paths import Paths
 
 import tensorflow as tf
 import tyro
@@ -41,16 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tf.keras.utils.set_random_seed(config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
-        with RunLock(Experiment(config).paths):
-            return train(Experiment(config), signals)
+        experiment = Experiment(config)
+        data, hooks = experiment.data(), experiment.hooks()
+        state = TrainState(experiment.task(data), data.element_spec, hooks)
+        config = with_best_metric(config, state)
+        with RunLock(experiment.paths):
+            return train(config, experiment.paths, data, state, hooks, signals)
 
 
-def train(experiment: Experiment, signals: Signals) -> int:
+def train(
+    config: Config,
+    paths: Paths,
+    data: Data,
+    state: TrainState,
+    hooks: Sequence[Hook],
+    signals: Signals,
+) -> int:
     """Trains to the last epoch or to a signal, from the newest checkpoint if there is one."""
-    paths, data, hooks = experiment.paths, experiment.data(), experiment.hooks()
-    state = TrainState(experiment.task(data), data.element_spec, hooks)
-    config = with_best_metric(experiment.config, state)
-
     checkpoint = tf.train.Checkpoint(**state.parts)
     options = manager_options(config, paths, data)
     manager = CheckpointManager(checkpoint, paths.checkpoints, **options)

@@ -36,6 +36,11 @@ class Paths(RunPaths):
         return epath.Path(self.root) / "runs"
 
     @property
+    def train(self) -> epath.Path:
+        """The script that trains; where a wheel was installed, there is none beside the package."""
+        return PROJECT / "train.py"
+
+    @property
     def digits(self) -> epath.Path:
         """The embedded data set; a wheel has it inside the package."""
         installed = PACKAGE / "digits.npz"

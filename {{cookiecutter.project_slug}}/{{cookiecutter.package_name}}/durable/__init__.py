@@ -6,7 +6,7 @@ A manager that takes the place of TensorFlow's, for any program:
 >>> import tensorflow as tf
 >>> checkpoint = tf.train.Checkpoint(step=tf.Variable(0), weights=tf.Variable([1.0, 2.0]))
 >>> manager = CheckpointManager(checkpoint, tempfile.mkdtemp())
->>> manager.restore_or_initialize()
+>>> manager.restore_or_initialize()  # None: there is no checkpoint yet
 >>> path = manager.save()
 >>> checkpoint.weights.assign([0.0, 0.0]).numpy().tolist()
 [0.0, 0.0]

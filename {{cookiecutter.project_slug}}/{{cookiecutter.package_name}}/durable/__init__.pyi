@@ -35,6 +35,7 @@ from .errors import (
     UserError as UserError,
 )
 from .files import absolute as absolute
+from .quiet import import_tensorflow as import_tensorflow
 from .run.cadence import Cadence as Cadence
 from .run.experiment import Experiment as Experiment
 from .run.experiment import Hook as Hook

@@ -1,6 +1,7 @@
 """The card: a checkpoint's description of itself, saved inside it as one string variable."""
 
 import json
+import math
 import platform
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..compat import keras_version
+from ..files import strict_json
 from .structure import Structure
 
 CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
@@ -79,14 +81,16 @@ class Card:
 
     def to_json(self) -> str:
         """The card as it is saved."""
-        return json.dumps(asdict(self))
+        return strict_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Card":
-        """The card that `to_json` made the text from."""
+        """The card that `to_json` made the text from: a metric that was no number is NaN again."""
         values = json.loads(text)
+        metrics = values.pop("metrics").items()
+        metrics = {name: math.nan if value is None else value for name, value in metrics}
         structure = Structure.from_dictionary(values.pop("structure"))
         origin = values.pop("origin")
         if origin is not None:
             origin = Origin(origin["kind"], tuple(origin["sources"]))
-        return cls(**values, structure=structure, origin=origin)
+        return cls(**values, metrics=metrics, structure=structure, origin=origin)

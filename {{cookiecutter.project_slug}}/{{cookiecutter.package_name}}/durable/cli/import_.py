@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, field, fields, make_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, fields, make_dataclass
 from typing import Annotated, Any, get_type_hints
 
 import tyro
@@ -26,59 +26,68 @@ from .console import Options, print_json
 MANY = 3  # names that are still listed one by one
 
 
+@dataclass(frozen=True)
+class ImportOptions:
+    """What an import is told beside the settings of the project."""
+
+    path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH")]
+    """The file; a TensorFlow checkpoint without .index."""
+    map: Annotated[
+        tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="OLD=NEW")
+    ] = ()
+    r"""The variable OLD of the file becomes NEW of the model. OLD is a regular expression for the
+    whole name, NEW may have its groups as \1. What belongs to a variable follows it."""
+    map_file: str | None = None
+    """A file of such entries, one a line; # starts a comment."""
+    dry_run: bool = False
+    """Print what would become what, and write nothing."""
+    partial: bool = False
+    """Take over what fits, and tell what does not."""
+
+
 def build_import(project: Project) -> Callable[..., int]:
     """The command, with those settings of the project as flags that a run must keep."""
     settings_class = settings_of_the_project(project.config)
 
     def import_(
         common: Options,
-        path: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="PATH")],
-        map: Annotated[  # noqa: A002
-            tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="OLD=NEW")
-        ] = (),
-        map_file: str | None = None,
-        dry_run: bool = False,
-        partial: bool = False,
+        options: Annotated[ImportOptions, tyro.conf.arg(name="")],
         settings: Annotated[settings_class, tyro.conf.arg(name="")] = settings_class(),  # type: ignore[valid-type]  # noqa: B008
     ) -> int:
-        r"""Make a new run from a checkpoint of another Keras, of tf.compat.v1, or a Keras file.
+        """Make a new run from a checkpoint of another Keras, of tf.compat.v1, or a Keras file.
 
         Everything in the file must fit, and everything that the model needs must be in it. The
         settings are those of the file's card, if it has one, and else those given here.
-
-        Args:
-            common: what every command takes.
-            path: The file; a TensorFlow checkpoint without .index.
-            map: The variable OLD of the file becomes NEW of the model. OLD is a regular expression
-                for the whole name, NEW may have its groups as \1. What belongs to a variable
-                follows it.
-            map_file: A file of such entries, one a line; # starts a comment.
-            dry_run: Print what would become what, and write nothing.
-            partial: Take over what fits, and tell what does not.
-            settings: as for train.py.
         """
         require_new(project.paths(common.root, common.run))
-        source = recognize(epath.Path(absolute(path)))
         chosen = {field.name: getattr(settings, field.name) for field in fields(settings_class)}
         given = project.config(run=common.run, root=common.root, **chosen)
-        start = importing.prepare(project, importing.settings_of(source, given))
-        renamed = rename(source.specs, read_mapping(map, map_file))
-        live = {target: entry for target, (entry, _) in targets_of(start.state).items()}
-        plan = make_plan(source.specs, source.propose(start.state), renamed, live)
-        described = plan_as_json(source, plan)
-        if dry_run:
-            print_json(described) if common.json else print_plan(source, plan)
-            return ImportMismatch.exit_code if plan.differences and not partial else 0
-        importing.require_whole(source, plan, partial=partial)
-        importing.assign(source, plan, start)
-        saved = importing.save(source, start)
-        if common.json:
-            print_json(described | {"saved": saved, "step": int(start.state.step)})
-        else:
-            print_result(source, plan, start, saved)
-        return 0
+        return import_file(project, common, options, given)
 
     return import_
+
+
+def import_file(
+    project: Project, common: Options, options: ImportOptions, given: RunSettings
+) -> int:
+    """Imports a file with the given settings, and returns the exit code."""
+    source = recognize(epath.Path(absolute(options.path)))
+    start = importing.prepare(project, importing.settings_of(source, given))
+    renamed = rename(source.specs, read_mapping(options.map, options.map_file))
+    live = {target: entry for target, (entry, _) in targets_of(start.state).items()}
+    plan = make_plan(source.specs, source.propose(start.state), renamed, live)
+    described = plan_as_json(source, plan)
+    if options.dry_run:
+        print_json(described) if common.json else print_plan(source, plan)
+        return ImportMismatch.exit_code if plan.differences and not options.partial else 0
+    importing.require_whole(source, plan, partial=options.partial)
+    importing.assign(source, plan, start)
+    saved = importing.save(source, start)
+    if common.json:
+        print_json(described | {"saved": saved, "step": int(start.state.step)})
+    else:
+        print_result(source, plan, start, saved)
+    return 0
 
 
 def settings_of_the_project(config: type[RunSettings]) -> type:
@@ -151,9 +160,8 @@ def print_result(source: SourceFile, plan: Plan, start: importing.Start, saved: 
     """Prints what was imported, and how to go on."""
     print(f"Imported {len(plan.moves)} variables from {source.path}, a {source.kind}.")
     print_rest(plan)
-    print(
-        f"Saved {saved}.\nGo on with: python train.py {shlex.join(arguments_of(start.experiment.config))}"
-    )
+    arguments = shlex.join(arguments_of(start.experiment.config))
+    print(f"Saved {saved}.\nGo on with: python train.py {arguments}")
 
 
 def arguments_of(config: RunSettings) -> list[str]:

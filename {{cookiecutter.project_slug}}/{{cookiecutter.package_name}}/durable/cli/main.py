@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import PACKAGE, ConfigurationError
+from ..quiet import import_tensorflow
 from ..run.experiment import Project
 
 # Each command: the module and the function in it, and a line for the help.
@@ -61,6 +63,11 @@ def run_command(
             f"{name!r} is no command. Known are: {', '.join(COMMANDS)}. "
             f"What they do tells: {program} --help"
         )
+    import_tensorflow()
+    if name == "torture" and "--" in rest:
+        cut = rest.index("--")
+        project = replace(project, train=(*project.train, *rest[cut + 1 :]))
+        rest = rest[:cut]
     return tyro.cli(load_command(project, name), args=rest, prog=f"{program} {name}")
 
 

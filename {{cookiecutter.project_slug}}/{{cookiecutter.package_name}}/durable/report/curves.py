@@ -174,9 +174,7 @@ def read_run(paths: RunPaths) -> Run:
             f"Run {paths.run!r} has no metrics in {paths.metrics} yet. Train it first."
         )
     sources = read_sources(paths, origin_of(events))
-    return Run(
-        paths.run, lines, sorted(checkpoints), events, sources, read_settings(paths.config)
-    )
+    return Run(paths.run, lines, sorted(checkpoints), events, sources, read_settings(paths.config))
 
 
 def lines_in_cards(checkpoints: Iterable[epath.Path]) -> Lines:

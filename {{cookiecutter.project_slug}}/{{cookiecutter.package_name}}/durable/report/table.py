@@ -66,6 +66,8 @@ def runs_table(runs: Sequence[Run]) -> Table:
             line, found = final(run), best(run, metric)
             step = str(line.get("step", run.last_step))
             value = decimal(line[metric]) if metric in line else ""
-            cells = [f"{found['mode']} {decimal(found['value'])}", str(found["step"])] if found else []
+            cells = (
+                [f"{found['mode']} {decimal(found['value'])}", str(found["step"])] if found else []
+            )
             table.add_row(f"  {run.name}", step, value, *cells)
     return table

@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from ..files import append_text, write_text
+from ..files import append_text, strict_json, write_text
 from .paths import RunPaths
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ def record(paths: RunPaths, event: str, step: int, **details: Any) -> None:
     """
     entry = {"event": event, "step": step, **details, "time": round(time.time(), 3)}
     try:
-        append_text(paths.history, json.dumps(entry) + "\n")
+        append_text(paths.history, strict_json(entry) + "\n")
     except OSError as error:  # a full disk must not keep a run from going on
         log.warning("%s could not be written: %s", paths.history, error)
 

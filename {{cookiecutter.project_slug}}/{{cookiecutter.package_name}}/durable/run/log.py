@@ -12,6 +12,10 @@ from .experiment import Hook
 from .history import lines_after, rewind_lines
 from .paths import RunPaths
 
+# What the names of TensorBoard's files begin with, and what those that were set aside do.
+EVENTS = "events.out.tfevents."
+SUPERSEDED_EVENTS = "events.out.superseded."
+
 
 class MetricsLog(AbstractContextManager["MetricsLog"]):
     """Writes metrics, from a step on.
@@ -59,8 +63,10 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
 
 
 def rewind_log(paths: RunPaths, step: int) -> None:
-    """Removes what was logged after a step."""
+    """Removes what was logged after a step. What a rewind had set aside is a log again."""
     rewind_lines(paths.metrics, step)
+    for events in sorted(paths.tensorboard.glob(f"{SUPERSEDED_EVENTS}*")):
+        events.rename(events.parent / events.name.replace(SUPERSEDED_EVENTS, EVENTS))
     for left_over in paths.tensorboard.glob("*_temp"):
         left_over.unlink()  # of a process that was killed while it did the next thing
     for events in event_files(paths):
@@ -68,17 +74,21 @@ def rewind_log(paths: RunPaths, step: int) -> None:
 
 
 def copy_log(paths: RunPaths, step: int, target: RunPaths) -> None:
-    """Copies what was logged after a step to where `target` keeps a log."""
+    """Copies what was logged after a step to where `target` keeps a log.
+
+    TensorBoard takes every folder with a file of events for a run: the copies have another name.
+    """
     if text := lines_after(paths.metrics, step):
         write_text(target.metrics, text)
     target.tensorboard.mkdir(parents=True, exist_ok=True)
     for events in event_files(paths):
-        copy_events(events, step, target.tensorboard / events.name)
+        name = events.name.replace(EVENTS, SUPERSEDED_EVENTS)
+        copy_events(events, step, target.tensorboard / name)
 
 
 def event_files(paths: RunPaths) -> list[epath.Path]:
     """TensorBoard's files, oldest first."""
-    return sorted(paths.tensorboard.glob("events.out.tfevents.*"))
+    return sorted(paths.tensorboard.glob(f"{EVENTS}*"))
 
 
 def rewind_events(path: epath.Path, step: int) -> None:

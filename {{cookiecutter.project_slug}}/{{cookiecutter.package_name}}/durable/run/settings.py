@@ -103,17 +103,16 @@ def require(possible: bool, name: str, value: object, wanted: str) -> None:
         raise ConfigurationError(f"--{name} {value} is not possible: give {wanted}.")
 
 
-# Words in the names of metrics, Keras's among them, of which less is better.
-LESS_IS_BETTER = set(
-    "loss error mse rmse mae mape msle crossentropy entropy perplexity divergence distance hinge "
-    "cosh logcosh poisson nll wer cer fid negatives".split()
+# Words in the names of metrics of which less is better.
+LESS_IS_BETTER = re.compile(
+    r"(?:.*_)?(?:loss|error|mse|rmse|mae|mape|msle|entropy|crossentropy|perplexity|divergence)"
+    r"(?:_.*)?"
 )
 
 
 def usual_mode(metric: str) -> Literal["max", "min"]:
     """Whether the largest or the smallest value of a metric is the best, as its name suggests."""
-    words = set(metric.lower().split("_"))
-    return "min" if words & LESS_IS_BETTER else "max"
+    return "min" if LESS_IS_BETTER.fullmatch(metric.lower()) else "max"
 
 
 def seconds_of(name: str, time: str) -> float:

@@ -2,13 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 from ..compat import keras
+
+if TYPE_CHECKING:  # training does not wait for what draws
+    from matplotlib.figure import Figure
 
 # Nests of tensors: (x, y) or (x, y, weight), and what a model gives for x.
 Batch = Any
@@ -135,6 +137,6 @@ class Figures(Protocol):
         """
         ...
 
-    def draw(self, title: str) -> Mapping[str, Figure | str]:
+    def draw(self, title: str) -> Mapping[str, "Figure | str"]:
         """The figures by the names of their files, or why one cannot be drawn."""
         ...

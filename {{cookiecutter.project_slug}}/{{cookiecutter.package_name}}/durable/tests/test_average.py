@@ -10,8 +10,12 @@ import tensorflow as tf
 from ..checkpoint.reader import read_card
 from ..compat import as_variable, keras
 from ..errors import ConfigurationError
-from ..evaluation import averaging as normalisation
-from ..evaluation.averaging import average, keep_average
+from ..evaluation.averaging import (
+    average,
+    keep_average,
+    normalizing_layers,
+    recompute_statistics,
+)
 from ..evaluation.members import find_members
 from ..run.rebuild import rebuild
 from .helpers import (
@@ -25,9 +29,9 @@ from .helpers import (
     values_of,
     variables_of,
 )
-from .program.models import Listed
 from .program import commands, training
-from .program.experiment import DataConfig, ModelConfig, Paths, load_data
+from .program.experiment import PROJECT, DataConfig, ModelConfig, Paths, load_data
+from .program.models import Listed
 
 SMALL = ["--model.hidden", 8, "--model.dropout", 0.5]
 
@@ -52,7 +56,7 @@ def trained(root, trained_once):
 def cnn(tmp_path_factory):
     """A run of a network with batch normalisation."""
     root = tmp_path_factory.mktemp("cnn")
-    settings = ["--model.name", "cnn", "--model.hidden", 4, "--data.shift", 1, "--epochs", 2]
+    settings = ["--model.name", "cnn", "--model.hidden", 4, "--data.noise", 0.1, "--epochs", 2]
     assert run_main(training.main, "--root", root, *settings) == 0
     return root
 
@@ -135,9 +139,9 @@ def test_a_run_with_checkpoints_is_not_overwritten(trained, capsys):
 def test_a_run_that_has_begun_meanwhile_is_not_overwritten(trained):
     before = files_in(trained)
     members = find_members(Paths(trained), "average", ["a@44", "a"])
-    state, data = rebuild(members[-1].card), load_data(DataConfig())
+    state, data = rebuild(PROJECT, members[-1].card).state, load_data(DataConfig())
     with pytest.raises(ConfigurationError, match="has checkpoints already"):
-        keep_average(Paths(trained, "b"), members, state, data, {})
+        keep_average(PROJECT, "b", members, state, data, {})
     assert files_in(trained) == before
 
 
@@ -156,7 +160,7 @@ def test_members_of_another_structure_are_refused(trained, capsys):
 
 def test_members_may_have_other_seeds_and_batches(trained):
     other = ["--run", "c", "--fork-from", "a", *SMALL, "--epochs", 4]
-    other += ["--seed", 5, "--data.batch-size", 16, "--data.shift", 1]
+    other += ["--seed", 5, "--data.batch-size", 16, "--data.noise", 0.1]
     assert run_main(training.main, "--root", trained, *other) == 0
     assert (
         run_main(commands.evaluate, "--root", trained, "--average", "a", "c", "--save-as", "d") == 0
@@ -175,11 +179,11 @@ def test_a_damaged_member_ends_with_code_4(trained, capsys):
 
 
 def test_statistics_of_batch_normalisation_are_the_mean_over_the_training_batches(cnn):
-    data = load_data(DataConfig(shift=1))
+    data = load_data(DataConfig(noise=0.1))
     members = find_members(Paths(cnn), "average", ["2"])
-    state = average(members, data)
-    layer = state.model.get_layer("norm_1")
-    convolution = keras.Model(state.model.inputs, state.model.get_layer("conv_1").output)
+    state = average(PROJECT, members, data)
+    layer = state.task.model.get_layer("norm_1")
+    convolution = keras.Model(state.task.model.inputs, state.task.model.get_layer("conv_1").output)
     batches = [x for x, _ in data.batches(0, 0, data.steps_per_epoch)]
     outputs = [convolution(x).numpy().astype(np.float64) for x in batches]
     means = np.mean([output.mean((0, 1, 2)) for output in outputs], axis=0)
@@ -194,7 +198,7 @@ def test_nothing_but_the_statistics_changes_when_they_are_recomputed():
     state = small_state(Listed(ModelConfig(hidden=(5,), dropout=0.5), 3))
     train_a_little(state)
     before = values_of(state)
-    normalisation.recompute_statistics(state, one_batch())
+    recompute_statistics(state, one_batch())
     changed = [
         variable.shape
         for variable, value in zip(variables_of(state), before, strict=True)
@@ -222,8 +226,8 @@ class Fixed(keras.Model):
 def test_layers_that_training_does_not_move_keep_their_statistics():
     model = Fixed()
     state = small_state(model)
-    assert normalisation.normalising_layers(model) == [model.nested.layers[-1], model.fixed]
-    normalisation.recompute_statistics(state, one_batch())
+    assert normalizing_layers(state.task) == [model.nested.layers[-1], model.fixed]
+    recompute_statistics(state, one_batch())
     for layer in (model.frozen, model.fixed):
         assert as_variable(layer.moving_mean).numpy().tolist() == [0] * 16
         assert as_variable(layer.moving_variance).numpy().tolist() == [1] * 16

@@ -1,11 +1,14 @@
 """The command lines: help, wrong usage, and what they print."""
 
-import shutil
+import dataclasses
+import re
 
 import pytest
 
-from .helpers import PROJECT, finish, log_of, run_main, start
+from ..cli.main import COMMANDS, GROUPS
+from .helpers import log_of, run_main
 from .program import commands, training
+from .program.experiment import PROJECT
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def test_help(main, capsys):
         (["--save-every", "never"], "--save-every 'never' is not possible"),
         (["--optimizer.name", "nope"], "--optimizer.name"),
         (["--nope"], "--nope"),
-        (["--data.shift", "1", "--data.name", "nope"], "--data.name"),
+        (["--best-metric", "nope"], "--best-metric nope is unknown. Known are: loss, accuracy"),
     ],
 )
 def test_wrong_usage_ends_with_code_2_and_leaves_nothing(root, arguments, message, capsys):
@@ -96,15 +99,42 @@ def test_a_name_with_two_meanings_is_refused(trained, command, capsys):
         (trained / "runs/44").rmdir()
 
 
-def test_commands_need_no_model(trained, tmp_path):
-    package = "{{ cookiecutter.package_name }}"
-    shutil.copytree(PROJECT / package, tmp_path / package)
-    (tmp_path / package / "models/__init__.py").write_text("a model that is being written")
-    command = ["list", "--root", trained]
-    process = start(*command, script=f"-m{package}.checkpoints", path=tmp_path, cwd=tmp_path)
-    code, output, errors = finish(process)
-    assert code == 0, errors
-    assert "newest" in output
+def test_no_command_prints_the_commands_in_groups(capsys):
+    assert run_main(commands.main) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage:")
+    for group, entries in GROUPS.items():
+        assert group in printed
+        for name, (_, _, summary) in entries.items():
+            assert re.search(rf"^  {name} +{re.escape(summary)}", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_help(name, capsys):
+    assert run_main(commands.main, name, "--help") == 0
+    printed = capsys.readouterr().out
+    assert f"{commands.__package__} {name}" in printed.splitlines()[0]
+    assert "--root" in printed
+
+
+@pytest.mark.parametrize("name", ["lst", "--run", "-x", ""])
+def test_an_unknown_command_is_one_clear_line(name, capsys):
+    assert run_main(commands.main, name) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{name!r} is no command. Known are: list, show")
+
+
+def test_commands_need_no_model(trained, monkeypatch, capsys):
+    def load_experiment():
+        raise SyntaxError("a model that is being written")
+
+    project = dataclasses.replace(PROJECT, load_experiment=load_experiment)
+    monkeypatch.setattr(commands, "PROJECT", project)
+    for command in (["list"], ["show"], ["verify"], ["diff", "44", "88"], ["pin", "44"]):
+        assert run_main(commands.main, *command, "--root", trained) in (0, 1)
+    assert "newest" in capsys.readouterr().out
+    with pytest.raises(SyntaxError):
+        commands.main(["diff", "88", "--model", "--root", str(trained)])
 
 
 def test_a_root_that_cannot_be_used(tmp_path, capsys):

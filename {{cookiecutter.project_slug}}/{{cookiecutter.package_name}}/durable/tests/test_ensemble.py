@@ -5,10 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from ..evaluation.scoring import Predictions, combine
+from ..checkpoint.reader import read_card
+from ..run.rebuild import rebuild, restore
 from .helpers import log_of, run_main
 from .program import commands, training
+from .program.experiment import PROJECT, DataConfig, load_data
+from .tasks import TwoHeads
 
 MLP = ["--run", "mlp", "--model.hidden", 8]
 CNN = ["--run", "cnn", "--model.name", "cnn", "--model.hidden", 4]
@@ -29,26 +33,34 @@ def trained(root, trained_once):
     return root
 
 
-def predictions_of(labels, log_probabilities):
-    losses = -log_probabilities[np.arange(len(labels)), labels]
-    return Predictions(labels, log_probabilities, losses)
+def test_it_is_what_the_task_makes_of_its_members(trained, capsys):
+    members = ["--ensemble", "mlp@44", "mlp@88", "cnn"]
+    assert run_main(commands.evaluate, "--root", trained, *members, "--json") == 0
+    found = json.loads(capsys.readouterr().out)["ensemble"]
+    data = load_data(DataConfig())
+    x, y = data.validation
+    paths = [
+        trained / "runs" / run / f"checkpoints/ckpt-{step}"
+        for run, step in (("mlp", 44), ("mlp", 88), ("cnn", 44))
+    ]
+    logits = []
+    for path in paths:
+        state = rebuild(PROJECT, read_card(path)).state
+        restore(path, state)
+        logits.append(state.task.model(x, training=False).numpy().astype(np.float64))
+    exponentials = np.exp(logits)
+    probabilities = (exponentials / exponentials.sum(axis=-1, keepdims=True)).mean(axis=0)
+    assert found["val_accuracy"] == pytest.approx(np.mean(probabilities.argmax(axis=1) == y))
+    losses = -np.log(probabilities[np.arange(len(y)), y])
+    assert found["val_loss"] == pytest.approx(losses.mean(), rel=1e-5)
 
 
-def test_it_is_the_mean_of_the_probabilities():
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 3, 50)
-    probabilities = random.dirichlet(np.ones(3), (4, 50))
-    found = combine([predictions_of(labels, np.log(member)) for member in probabilities])
-    mean = probabilities.mean(axis=0)
-    np.testing.assert_allclose(np.exp(found.log_probabilities), mean, rtol=1e-12)
-    np.testing.assert_allclose(found.losses, -np.log(mean[np.arange(50), labels]), rtol=1e-12)
-    assert found.metrics["val_accuracy"] == np.mean(mean.argmax(axis=1) == labels)
-
-
-def test_probabilities_too_small_for_a_number_still_count():
-    labels = np.array([0])
-    found = combine([predictions_of(labels, np.array([[-2000.0, 0.0]]))] * 2)
-    assert found.losses == pytest.approx([2000])
+def test_outputs_of_any_form_are_averaged():
+    first = {"a": tf.constant([1.0, 2.0]), "b": (tf.constant([[4.0]]),)}
+    second = {"a": tf.constant([3.0, 6.0]), "b": (tf.constant([[0.0]]),)}
+    found = TwoHeads().combine([first, second])
+    assert found["a"].numpy().tolist() == [2, 4]
+    assert found["b"][0].numpy().tolist() == [[2]]
 
 
 def test_members_may_be_of_several_runs_and_kinds(trained, capsys):
@@ -64,7 +76,7 @@ def test_members_may_be_of_several_runs_and_kinds(trained, capsys):
     folder = trained / "runs/mlp/evaluations/ensemble-mlp@44-mlp@88-cnn@44"
     assert str(folder) == found.pop("folder")
     assert json.loads((folder / "metrics.json").read_text()) == found
-    assert (folder / "confusion.png").exists()
+    assert (folder / "losses.png").exists()
 
     assert run_main(commands.evaluate, "--root", trained, "--run", "mlp", "--ensemble", 2) == 0
     printed = capsys.readouterr().out

@@ -39,7 +39,7 @@ def run(root):
 
 
 @pytest.fixture
-def folder(run, root):  # noqa: ARG001  (it makes the checkpoints)
+def folder(run, root):
     """The checkpoints of that run."""
     return epath.Path(root / "runs/default/checkpoints")
 

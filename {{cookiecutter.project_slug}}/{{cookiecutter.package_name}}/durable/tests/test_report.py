@@ -4,13 +4,16 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
+from rich.console import Console
 
 from ..checkpoint import bundle
-from ..report.curves import Run, read_run
+from ..evaluation.results import png
+from ..report.curves import Run, Source, read_run
 from ..report.drawing import draw, short
-from ..report.table import best
+from ..report.table import best, runs_table
 from ..run import history
 from .helpers import finish, read_until, run_main, start
 from .program import commands, training
@@ -89,15 +92,78 @@ def test_tensorboard_finds_one_folder_of_events_for_each_run(trained):
     }
 
 
+def connections(figure):
+    """The points of the dotted lines from parents to their forks, in the panel of the loss."""
+    dotted = [line for line in figure.axes[0].lines if line.get_linestyle() == ":"]
+    return [[*zip(line.get_xdata(), line.get_ydata(), strict=True)] for line in dotted]
+
+
+def value_at(run, metric, step):
+    curve = run.curve(metric)
+    return np.interp(step, curve.steps, curve.values)
+
+
 def test_a_fork_starts_on_its_parents_curve(trained):
-    runs = [read_run(Paths(trained, name)) for name in ("a", "b")]
-    loss = draw(runs).axes[0]
-    dotted = [line for line in loss.lines if line.get_linestyle() == ":"]
-    starts = [(line.get_xdata()[0], line.get_ydata()[0]) for line in dotted]
-    ends = [(line.get_xdata()[1], line.get_ydata()[1]) for line in dotted]
-    parent, fork = [[run.curve(name) for name in ("loss", "val_loss")] for run in runs]
-    assert starts == [(60, curve.at(60)) for curve in parent]
-    assert ends == [(70, fork[0].at(70)), (88, fork[1].at(88))]
+    parent, fork = (read_run(Paths(trained, name)) for name in ("a", "b"))
+    of_training, of_validation = connections(draw([parent, fork]))
+    # From where it left the curve that the parent has now, over the step, to its own first point.
+    assert of_training[-2:] == [
+        (60, value_at(parent, "loss", 60)),
+        (70, value_at(fork, "loss", 70)),
+    ]
+    assert of_validation[-2:] == [
+        (60, value_at(parent, "val_loss", 60)),
+        (88, value_at(fork, "val_loss", 88)),
+    ]
+
+
+def test_a_fork_starts_on_the_curve_that_its_parent_had_then(root, trained):
+    shutil.copytree(trained, root, dirs_exist_ok=True)
+    before = read_run(Paths(root, "a"))
+    assert run_main(commands.main, "rewind", "a@30", "--root", root) == 0
+    other = ["--run", "a", *SMALL, *OFTEN, "--epochs", 2, "--optimizer.learning-rate", 0.01]
+    assert run_main(training.main, "--root", root, *other) == 0
+    parent, fork = (read_run(Paths(root, name)) for name in ("a", "b"))
+    assert value_at(parent, "loss", 60) != value_at(before, "loss", 60)
+    of_training, _ = connections(draw([parent, fork]))
+    points = [(30, value_at(before, "loss", 30)), (40, value_at(before, "loss", 40))]
+    assert of_training[: len(points)] == points
+    assert of_training[-2] == (60, value_at(before, "loss", 60))
+
+
+def test_what_was_never_trained_is_drawn_by_its_card(root, trained, capsys):
+    shutil.copytree(trained, root, dirs_exist_ok=True)
+    mean = ["--run", "a", "--average", 2, "--save-as", "mean"]
+    assert run_main(commands.evaluate, "--root", root, *mean) == 0
+    file = root / "runs/a/checkpoints/ckpt-88"
+    assert run_main(commands.main, "import", file, "--root", root, "--run", "new") == 0
+    capsys.readouterr()
+    assert run_main(commands.main, "report", "--root", root, "--run", "mean", "new", "--json") == 0
+    average, imported = json.loads(capsys.readouterr().out)["runs"]
+    assert average["final"]["step"] == 88
+    assert average["best"]["val_loss"]["value"] == average["final"]["val_loss"]
+    assert imported["events"][0]["event"] == "import"
+    assert run_main(commands.main, "report", "--root", root, "--run", "mean", "new") == 0
+
+
+def test_many_metrics_stay_readable_at_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"metric_of_some_length_{number}" for number in range(14)]
+    lines = [{"step": 1234567, "epoch": 9, "loss": 0.1} | dict.fromkeys(names, 0.25)]
+    runs = [Run(name, lines, [], []) for name in ("default", "another-run-of-some-length")]
+    Console().print(runs_table(runs))
+    printed = capsys.readouterr().out
+    for word in (*names, "default", "another-run-of-some-length", "1234567", "0.2500"):
+        assert word in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    assert len(draw(runs).axes) == 6 + 1
+
+
+def test_a_number_that_was_none_leaves_a_gap():
+    lines = [{"step": step, "loss": value} for step, value in ((1, 0.5), (2, None), (3, 0.25))]
+    curve = Run("a", lines, [], []).curve("loss")
+    assert np.isnan(curve.values).tolist() == [False, True, False]
+    assert best(Run("a", lines, [], []), "loss") == {"value": 0.25, "step": 3, "mode": "min"}
 
 
 def happened(event, step, *sources):
@@ -108,7 +174,8 @@ def test_everything_that_happened_is_marked_and_explained():
     lines = [{"step": step, "epoch": 1, "loss": 0.5} for step in (50, 100)]
     parent = [happened("start", 0), happened("resume", 70), happened("rewind", 50)]
     child = [happened("average", 50, "a@50", "c@50"), happened("resume", 80)]
-    figure = draw([Run("a", lines, [50, 100], parent), Run("b", lines[1:], [100], child)])
+    sources = [Source("a", 50, lines), Source("c", 50, lines)]
+    figure = draw([Run("a", lines, [50, 100], parent), Run("b", lines[1:], [100], child, sources)])
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "validation",
@@ -121,7 +188,7 @@ def test_everything_that_happened_is_marked_and_explained():
     ]
     marks = {
         (line.get_marker(), round(line.get_ydata()[0])): [*line.get_xdata()]
-        for line in figure.axes[2].lines
+        for line in figure.axes[-1].lines
         if len(line.get_xdata())
     }
     assert marks["|", 0] == [50, 100]
@@ -129,19 +196,19 @@ def test_everything_that_happened_is_marked_and_explained():
     assert marks["v", 0] == [50]
     assert marks["s", 1] == [50]
     assert marks["^", 1] == [80]
-    assert [label.get_text() for label in figure.axes[2].get_yticklabels()] == ["a", "b"]
+    assert [label.get_text() for label in figure.axes[-1].get_yticklabels()] == ["a", "b"]
 
 
 def test_a_run_that_diverged_is_drawn():
     lines = [{"step": 1, "epoch": 0, "loss": 1.0, "val_loss": float("nan")}]
     lines += [{"step": 2, "epoch": 0, "loss": float("inf"), "val_loss": float("nan")}]
     diverged = Run("a", lines, [], [])
-    assert report.png(draw([diverged]))
+    assert png(draw([diverged]))
     assert best(diverged, "val_loss") is None
 
 
 def test_the_picture_and_the_table(trained, tmp_path, capsys):
-    assert run_main(commands.main, "--root", trained, "--run", "a", "b", "a") == 0
+    assert run_main(commands.main, "report", "--root", trained, "--run", "a", "b", "a") == 0
     printed = capsys.readouterr().out
     picture = trained / "runs/report-a-b.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -149,9 +216,8 @@ def test_the_picture_and_the_table(trained, tmp_path, capsys):
     assert "val_accuracy" in printed
 
     output = tmp_path / "new folder" / "curves.png"
-    assert (
-        run_main(commands.main, "--root", trained, "--run", "b", "--output", output, "--json") == 0
-    )
+    arguments = ["--root", trained, "--run", "b", "--output", output, "--json"]
+    assert run_main(commands.main, "report", *arguments) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["picture"] == str(output)
     assert output.exists()
@@ -161,7 +227,7 @@ def test_the_picture_and_the_table(trained, tmp_path, capsys):
     assert entry["checkpoints"][-1] == 132
     assert entry["events"][0]["sources"] == ["a@60"]
     # The picture in runs/ is not taken for a run.
-    assert run_main(commands.main, "--root", trained, "--run", "nope") == 2
+    assert run_main(commands.main, "report", "--root", trained, "--run", "nope") == 2
     assert "Runs: a, b." in capsys.readouterr().err
 
 
@@ -184,7 +250,7 @@ def test_a_long_name_is_cut_in_the_picture_and_in_its_path():
     ],
 )
 def test_wrong_usage(trained, arguments, message, capsys):
-    assert run_main(commands.main, "--root", trained, *arguments) == 2
+    assert run_main(commands.main, "report", "--root", trained, *arguments) == 2
     assert message in capsys.readouterr().err
 
 
@@ -192,8 +258,9 @@ def test_a_run_without_metrics_and_a_picture_that_cannot_be_written(root, traine
     shutil.copytree(trained / "runs/a", root / "runs/a")
     picture = root / "runs/report-a.png"
     picture.mkdir()
-    assert run_main(commands.main, "--root", root, "--run", "a") == 2
+    assert run_main(commands.main, "report", "--root", root, "--run", "a") == 2
     assert f"{picture} cannot be written" in capsys.readouterr().err
+    shutil.rmtree(root / "runs/a/checkpoints")
     Path(root / "runs/a/metrics.jsonl").unlink()
-    assert run_main(commands.main, "--root", root, "--run", "a") == 2
+    assert run_main(commands.main, "report", "--root", root, "--run", "a") == 2
     assert "Run 'a' has no metrics" in capsys.readouterr().err

@@ -240,3 +240,18 @@ def test_a_disk_that_is_full_is_told(run, monkeypatch, capsys):
     assert "Nothing is lost" in error
     assert files_in(run / "checkpoints") == before
     assert rewind(run.parents[1], "44") == 0
+
+
+def test_tensorboard_does_not_show_what_was_set_aside_but_does_again_as_a_run(run, capsys):
+    root = run.parents[1]
+    assert run_main(commands.main, "rewind", "44", "--root", root) == 0
+    (aside,) = (run / "superseded").iterdir()
+    assert {path.parent for path in run.rglob("*tfevents*")} == {run / "tensorboard"}
+    assert list((aside / "tensorboard").iterdir())
+
+    aside.rename(root / "runs/moved")
+    settings = [*THREE_EPOCHS[2:], "--epochs", 4]
+    assert run_main(training.main, "--root", root, "--run", "moved", *settings) == 0
+    steps = points_of(root / "runs/moved/tensorboard")
+    assert steps[0] > 44
+    assert {88, 132, 176} <= set(steps)

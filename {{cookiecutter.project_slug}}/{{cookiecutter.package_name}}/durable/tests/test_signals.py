@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from ..checkpoint.saver import Shadow
-from .helpers import PROJECT, finish, log_of, saved_values, start
+from .helpers import PROGRAM, PROJECT, finish, log_of, saved_values
 from .program import training
 
 SETTINGS = ["--epochs", "2", "--model.hidden", "8", "--log-every", "10"]
@@ -18,7 +20,7 @@ def run(root):
 
 
 def signalling(function, numbers, call):
-    """The function, which gets the signals at its so-manieth call."""
+    """The function, which gets the signals at its call of that number."""
     calls = 0
 
     def wrapper(*arguments, **settings):
@@ -33,15 +35,15 @@ def signalling(function, numbers, call):
 
 
 def wrap_result(function, numbers, call):
-    """The function, whose result gets the signals at its so-manieth call."""
+    """The function, whose result gets the signals at its call of that number."""
     return lambda *arguments: signalling(function(*arguments), numbers, call)
 
 
 PHASES = {
-    "start-up": (train, "load_data", signalling, 1),
-    "training": (train, "build_train_steps", wrap_result, 3),
-    "validation": (train, "build_scorer", wrap_result, 1),
-    "no save being due": (train.Cadence, "is_due", signalling, 1),
+    "start-up": (training.Experiment, "data", signalling, 1),
+    "training": (training, "build_train_steps", wrap_result, 3),
+    "validation": (training.Validation, "__call__", signalling, 1),
+    "no save being due": (training.Cadence, "is_due", signalling, 1),
     "saving": (Shadow, "write", signalling, 1),
 }
 
@@ -81,9 +83,9 @@ def test_one_signal_saves_and_ends(root, straight, monkeypatch, phase, number):
 def test_sigusr1_saves_and_goes_on(root, straight, monkeypatch, phase):
     saves = []
     disturb(monkeypatch, phase, signal.SIGUSR1)
-    save = train.CheckpointManager.save
+    save = training.CheckpointManager.save
     monkeypatch.setattr(
-        train.CheckpointManager,
+        training.CheckpointManager,
         "save",
         lambda self, **settings: saves.append(int(self.checkpoint.step)) or save(self, **settings),
     )
@@ -94,7 +96,7 @@ def test_sigusr1_saves_and_goes_on(root, straight, monkeypatch, phase):
     assert_equal(root, straight)
 
 
-# Runs train.py, and raises a signal when it begins to import TensorFlow.
+# Runs the program, and raises a signal when it begins to import TensorFlow.
 WHILE_IMPORTING = """
 import runpy, signal, sys
 class Finder:
@@ -102,10 +104,9 @@ class Finder:
         if name == "tensorflow":
             sys.meta_path.remove(self)
             signal.raise_signal(int(number))
-script, number, *sys.argv[1:] = sys.argv[1:]
-sys.argv[0] = script
+program, number, *sys.argv[1:] = sys.argv[1:]
 sys.meta_path.insert(0, Finder())
-runpy.run_path(script, run_name="__main__")
+runpy.run_module(program, run_name="__main__", alter_sys=True)
 """
 
 
@@ -117,11 +118,16 @@ runpy.run_path(script, run_name="__main__")
         (signal.SIGTERM, -signal.SIGTERM),
     ],
 )
-def test_a_signal_while_tensorflow_is_imported(root, straight, tmp_path, number, code):
-    script = tmp_path / "while_importing.py"
-    script.write_text(WHILE_IMPORTING)
-    arguments = [PROJECT / "train.py", int(number), *SETTINGS, "--root", root]
-    found, _, errors = finish(start(*arguments, script=script))
+def test_a_signal_while_tensorflow_is_imported(root, straight, number, code):
+    arguments = map(str, [PROGRAM, int(number), "train", *SETTINGS, "--root", root])
+    process = subprocess.Popen(
+        [sys.executable, "-c", WHILE_IMPORTING, *arguments],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    found, _, errors = finish(process)
     assert found == code, errors
     assert "Traceback" not in errors
     if code == 0:

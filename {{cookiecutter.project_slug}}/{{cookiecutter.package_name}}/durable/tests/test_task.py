@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import logging
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import tensorflow as tf
 from ..checkpoint.reader import read_card
 from ..compat import keras
 from ..data.arrays import ArrayData
-from ..errors import ConfigurationError
+from ..errors import PACKAGE, ConfigurationError
 from ..run.experiment import Hook
 from ..run.start import with_best_metric
 from ..run.state import TrainState
@@ -266,7 +267,11 @@ def test_texts_and_unknown_lengths():
     assert Validation(state.task, data)()["val_loss"] < 0.7 * before
 
 
-def test_the_synopsis_runs():
+def test_the_synopsis_runs(monkeypatch):
+    monkeypatch.setattr(logging.getLogger(PACKAGE), "disabled", True)
+    for name in logging.getLogger(PACKAGE).manager.loggerDict:
+        if name.startswith(PACKAGE):
+            monkeypatch.setattr(logging.getLogger(name), "disabled", True)
     package = importlib.import_module("..", __package__)
     names = {name: getattr(package, name) for name in package.__all__}
     failed, attempted = doctest.testmod(package, extraglobs=names)

@@ -3,10 +3,12 @@
 import signal
 import sys
 
+from ...quiet import import_tensorflow
 from ...run.session import RunLock, expect_signals, run_main
 
 if __name__ == "__main__":
     expect_signals()
+    import_tensorflow()
 
 from . import commands, training
 from .experiment import Paths

@@ -1,8 +1,9 @@
 """The settings, the data and the task of the program."""
 
 import os
+import sys
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -45,6 +46,8 @@ class DataConfig:
     """An .npz file with arrays x and y."""
     validation: float = 0.2
     batch_size: int = 32
+    noise: float = 0.0
+    """Augmentation: the standard deviation of what is added at random."""
 
     def __post_init__(self):
         if self.path is not None:
@@ -77,6 +80,7 @@ class Config(RunSettings):
         return super().identity() | {
             "data.batch_size": data.batch_size,
             "data.validation": data.validation,
+            "data.noise": data.noise,
         }
 
 
@@ -84,7 +88,7 @@ class Config(RunSettings):
 def digits():
     """As many images of 8 x 8 pixels in ten classes as the digits have: 44 steps are an epoch."""
     # The one generator of NumPy whose numbers never change: losses in fixtures/ depend on them.
-    random = np.random.RandomState(1797)  # noqa: NPY002
+    random = np.random.RandomState(1797)
     y = random.randint(0, 10, 1797)
     prototypes = random.random_sample((10, 8, 8)) > 0.5
     return prototypes[y] + random.normal(0, 0.6, (1797, 8, 8)), y
@@ -101,7 +105,14 @@ def load_data(config):
             raise ConfigurationError(f"There is no data file {config.path}.") from error
     x, y = x.astype(np.float32), y.astype(np.int32)
     details = {"data.shape": list(x.shape[1:]), "data.classes": int(y.max()) + 1}
-    return ArrayData(*hold_out((x, y), config.validation), config.batch_size, details)
+    examples = hold_out((x, y), config.validation)
+    augment = partial(add_noise, deviation=config.noise) if config.noise else None
+    return ArrayData(*examples, config.batch_size, details, augment)
+
+
+def add_noise(batch, seed, deviation):
+    x, y = batch
+    return x + tf.random.stateless_normal(tf.shape(x), seed, stddev=deviation), y
 
 
 class Classes(Task):
@@ -162,4 +173,6 @@ class Experiment:
         return []
 
 
-PROJECT = Project(Config, Paths, lambda: Experiment)
+PROJECT = Project(
+    Config, Paths, lambda: Experiment, train=(sys.executable, "-m", __package__, "train")
+)

@@ -1,6 +1,7 @@
 """The models of the program."""
 
 from ...compat import keras
+from ...errors import ConfigurationError
 
 
 def mlp(config, shape, classes):
@@ -66,6 +67,8 @@ MODELS = {"mlp": mlp, "cnn": cnn, "listed": listed}
 
 
 def build_model(config, shape, classes):
+    if config.name not in MODELS:
+        raise ConfigurationError(f"--model.name {config.name!r} is unknown.")
     return MODELS[config.name](config, shape, classes)
 
 

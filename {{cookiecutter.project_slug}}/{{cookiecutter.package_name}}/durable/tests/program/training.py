@@ -25,14 +25,15 @@ def main(arguments=None):
         tf.keras.utils.set_random_seed(config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
-        with RunLock(Experiment(config).paths):
-            return train(Experiment(config), signals)
+        experiment = Experiment(config)
+        data, hooks = experiment.data(), experiment.hooks()
+        state = TrainState(experiment.task(data), data.element_spec, hooks)
+        config = with_best_metric(config, state)
+        with RunLock(experiment.paths):
+            return train(config, experiment.paths, data, state, hooks, signals)
 
 
-def train(experiment, signals):
-    paths, data, hooks = experiment.paths, experiment.data(), experiment.hooks()
-    state = TrainState(experiment.task(data), data.element_spec, hooks)
-    config = with_best_metric(experiment.config, state)
+def train(config, paths, data, state, hooks, signals):
     options = manager_options(config, paths, data)
     manager = CheckpointManager(tf.train.Checkpoint(**state.parts), paths.checkpoints, **options)
     check_start(config, paths, manager)
