@@ -62,15 +62,7 @@ def train(
     signals: Signals,
 ) -> int:
     """Trains to the last epoch or to a signal, from the newest checkpoint if there is one."""
-    checkpoint = tf.train.Checkpoint(**state.parts)
-    options = manager_options(config, paths, data)
-    manager = CheckpointManager(checkpoint, paths.checkpoints, **options)
-    check_start(config, paths, manager)
-    if config.fork_from is not None and not manager.has_checkpoints:
-        fork(config, paths, manager)
-    else:
-        manager.restore_or_initialize()
-
+    manager = start_manager(config, paths, data, state)
     step, last = int(state.step), config.epochs * data.steps_per_epoch
     if step >= last:
         return complete(config, step, data.steps_per_epoch)
@@ -125,6 +117,19 @@ def train(
         log.info("Saved step %d and stopped by signal %d.", step, stop)
         return 128 + stop
     return complete(config, step, data.steps_per_epoch)
+
+
+def start_manager(config: Config, paths: Paths, data: Data, state: TrainState) -> CheckpointManager:
+    """Restores the newest checkpoint, if there is one, or the one that --fork-from names."""
+    checkpoint = tf.train.Checkpoint(**state.parts)
+    options = manager_options(config, paths, data)
+    manager = CheckpointManager(checkpoint, paths.checkpoints, **options)
+    check_start(config, paths, manager)
+    if config.fork_from is not None and not manager.has_checkpoints:
+        fork(config, paths, manager)
+    else:
+        manager.restore_or_initialize()
+    return manager
 
 
 def build_train_steps(state: TrainState) -> Callable[[Iterator[Batch], tf.Tensor], None]:

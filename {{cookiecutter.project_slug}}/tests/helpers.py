@@ -22,8 +22,13 @@ import tensorflow as tf
 
 PROJECT = Path(__file__).resolve().parent.parent
 REGISTRIES = {"model": MODELS, "task": TASKS, "data": DATA}
-# Each entry once; the default of a registry stands for itself beside the entries of the others.
-ENTRIES = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry]
+# Each entry once: the default task and data set are tried beside the models.
+ENTRIES = [
+    (kind, name)
+    for kind, registry in REGISTRIES.items()
+    for name in registry
+    if kind == "model" or name != getattr(Config(), kind).name
+]
 
 
 @dataclass(frozen=True)

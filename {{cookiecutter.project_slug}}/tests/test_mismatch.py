@@ -18,7 +18,7 @@ def test_a_layer_more_is_refused_and_nothing_is_changed(case: Case, tmp_path: Pa
     parts = changed.parts | {"more": tf.Variable(1.0, name="more")}
     before = weights_of(changed)
     manager = CheckpointManager(tf.train.Checkpoint(**parts), tmp_path)
-    with pytest.raises(CheckpointMismatch, match="more +only in the model"):
+    with pytest.raises(CheckpointMismatch, match=r"more +only in the model"):
         manager.restore_or_initialize()
     assert weights_of(changed) == before
 
@@ -29,5 +29,5 @@ def test_other_settings_are_refused_and_named(case: Case, tmp_path: Path):
     CheckpointManager(checkpoint, tmp_path, identity={"seed": 1}).save()
 
     other = CheckpointManager(checkpoint, tmp_path, identity={"seed": 2})
-    with pytest.raises(CheckpointMismatch, match="seed +1 in the checkpoint, 2 in the config"):
+    with pytest.raises(CheckpointMismatch, match=r"seed +1 in the checkpoint, 2 in the config"):
         other.restore_or_initialize()

@@ -1,4 +1,7 @@
-"""The seam: from a configuration to data, models and optimizers. The machinery sees nothing else."""
+"""The seam: from a configuration to data, models and optimizers.
+
+The machinery in `durable` sees nothing else of this project.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """The optimizers, by name."""
 
-from .durable import keras
 from .config import OptimizerConfig
+from .durable import keras
 
 
 def build_optimizer(config: OptimizerConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:

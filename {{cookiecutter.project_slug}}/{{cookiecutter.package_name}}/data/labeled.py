@@ -4,12 +4,12 @@ import zipfile
 from functools import partial
 from typing import Any
 
-from ..config import DataConfig
-from ..durable import ArrayData, ConfigurationError, Data, hold_out
-
 import numpy as np
 import tensorflow as tf
 from etils import epath
+
+from ..config import DataConfig
+from ..durable import ArrayData, ConfigurationError, Data, hold_out
 
 
 def load(config: DataConfig) -> Data:

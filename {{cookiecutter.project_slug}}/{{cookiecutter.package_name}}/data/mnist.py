@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..config import DataConfig
 from ..durable import ConfigurationError, Data, keras
 from ..paths import Paths
 from .labeled import build_data, read_arrays
-
-import numpy as np
 
 
 def load(config: DataConfig) -> Data:

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 
-from ..durable import keras
 from ..config import ModelConfig
-from ..durable import ConfigurationError
+from ..durable import ConfigurationError, keras
 from . import cnn, mlp
 
 Build = Callable[[ModelConfig, tuple[int, ...], int], keras.Model]

@@ -1,7 +1,7 @@
 """A convolutional network with batch normalisation: takes images."""
 
-from ..durable import keras
 from ..config import ModelConfig
+from ..durable import keras
 
 
 def build(config: ModelConfig, shape: tuple[int, ...], classes: int) -> keras.Model:

@@ -1,7 +1,7 @@
 """A multilayer perceptron: takes examples of any shape."""
 
-from ..durable import keras
 from ..config import ModelConfig
+from ..durable import keras
 
 
 def build(config: ModelConfig, shape: tuple[int, ...], classes: int) -> keras.Model:

@@ -4,14 +4,14 @@ import heapq
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
 from ..config import Config
 from ..durable import ConfigurationError, DataSpec, Task, keras
 from ..models import build_model
 from ..optimizers import build_optimizer
-
-import numpy as np
-import tensorflow as tf
-from matplotlib.figure import Figure
 
 # More would not be readable.
 MOST_COUNTS = 20  # classes
@@ -140,7 +140,9 @@ class ClassificationFigures:
         axes.set(xlabel="predicted class", ylabel="true class")
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-        figure.suptitle(f"{title}: {self.mistakes} mistakes in {counts.sum()} examples", size=10, wrap=True)
+        figure.suptitle(
+            f"{title}: {self.mistakes} mistakes in {counts.sum()} examples", size=10, wrap=True
+        )
         return figure
 
     def draw_mistakes(self, title: str) -> Figure | str:

@@ -12,7 +12,6 @@ import pytest
 
 from .. import quiet
 
-
 HERE = Path(quiet.__file__).parent
 LONG = 60  # seconds after which something has gone wrong
 
