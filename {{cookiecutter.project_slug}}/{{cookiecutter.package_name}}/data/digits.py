@@ -8,4 +8,5 @@ from .labeled import build_data, read_arrays
 
 def load(config: DataConfig) -> Data:
     """Opens the data set."""
-    return build_data("digits", *read_arrays(Paths().digits, "x", "y"), config)
+    x, y = read_arrays(Paths().digits, "x", "y")
+    return build_data("digits", x, y, config)

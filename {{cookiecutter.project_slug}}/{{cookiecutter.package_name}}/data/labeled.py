@@ -15,7 +15,8 @@ from ..durable import ArrayData, ConfigurationError, Data, hold_out
 def load(config: DataConfig) -> Data:
     """Opens the file that `--data.path` gives: arrays x (examples, ...) and y (examples,)."""
     path = str(config.path)
-    return build_data(path, *read_arrays(path, "x", "y"), config)
+    x, y = read_arrays(path, "x", "y")
+    return build_data(path, x, y, config)
 
 
 def build_data(source: str, x: np.ndarray, y: np.ndarray, config: DataConfig) -> Data:

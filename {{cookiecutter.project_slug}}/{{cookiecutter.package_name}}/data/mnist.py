@@ -16,7 +16,8 @@ def load(config: DataConfig) -> Data:
     Raises:
         ConfigurationError: it is not in the cache and cannot be downloaded.
     """
-    return build_data("mnist", *read_mnist(), config)
+    x, y = read_mnist()
+    return build_data("mnist", x, y, config)
 
 
 def read_mnist() -> Sequence[np.ndarray]:

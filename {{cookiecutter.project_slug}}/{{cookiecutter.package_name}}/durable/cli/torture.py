@@ -120,7 +120,7 @@ def read_from_start(file: IO[str]) -> str:
 
 
 def wait_for_changes(
-    process: subprocess.Popen[str], folder: epath.Path, changes: int, *, in_a_save: bool
+    process: subprocess.Popen[bytes], folder: epath.Path, changes: int, *, in_a_save: bool
 ) -> None:
     """Waits until a folder has changed so often and, if so asked, a save is under way."""
     seen = {path.name for path in Path(folder).glob("*")}

@@ -78,7 +78,8 @@ def score(tasks: Sequence[Task], data: Data) -> Scores:
         combined.update(batch, outputs)
         if figures is not None:
             _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            figures.update(*map(in_numpy, (batch, outputs)), in_numpy(task.loss(y, outputs)))
+            losses = task.loss(y, outputs)
+            figures.update(in_numpy(batch), in_numpy(outputs), in_numpy(losses))
     return Scores(
         [with_prefix(own.result()) for own in means], with_prefix(combined.result()), figures
     )

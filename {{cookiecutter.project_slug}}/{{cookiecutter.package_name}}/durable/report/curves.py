@@ -209,7 +209,7 @@ def lines_at(paths: RunPaths, time: float) -> Lines:
         paths: of the run.
         time: in seconds since 1970.
     """
-    logs = [paths, *map(paths.superseded_at, entry_names(paths.superseded))]
+    logs: list[Any] = [paths, *map(paths.superseded_at, entry_names(paths.superseded))]
     # A rewind sets aside the later rewinds with all else that came after its step.
     events = [event for log in logs for event in read_objects(log.history)]
     if all(event.get("time", 0) > time for event in events):

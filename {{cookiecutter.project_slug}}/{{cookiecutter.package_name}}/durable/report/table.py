@@ -23,7 +23,7 @@ def final(run: Run) -> dict[str, Any]:
 
 def best(run: Run, metric: str) -> dict[str, Any] | None:
     """The best value of a metric, its step, and whether it is the largest or the smallest."""
-    points = [(line.get(metric), line["step"]) for line in run.lines]
+    points: list[Any] = [(line.get(metric), line["step"]) for line in run.lines]
     points = [point for point in points if point[0] is not None and isfinite(point[0])]
     if not points:
         return None

@@ -24,7 +24,9 @@ class Experiment(Protocol):
         paths: where the run keeps its files.
     """
 
-    config: Any
+    @property
+    def config(self) -> Any:  # noqa: D102
+        ...
 
     @property
     def paths(self) -> RunPaths:  # noqa: D102

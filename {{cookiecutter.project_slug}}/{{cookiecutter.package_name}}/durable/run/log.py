@@ -10,7 +10,7 @@ from etils import epath
 from ..files import append_text, strict_json, synchronize, write_text
 from .experiment import Hook
 from .history import lines_after, rewind_lines
-from .paths import RunPaths
+from .paths import RunPaths, SupersededPaths
 
 # What the names of TensorBoard's files begin with, and what those that were set aside do.
 EVENTS = "events.out.tfevents."
@@ -73,7 +73,7 @@ def rewind_log(paths: RunPaths, step: int) -> None:
         rewind_events(events, step)
 
 
-def copy_log(paths: RunPaths, step: int, target: RunPaths) -> None:
+def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
     """Copies what was logged after a step to where `target` keeps a log.
 
     TensorBoard takes every folder with a file of events for a run: the copies have another name.

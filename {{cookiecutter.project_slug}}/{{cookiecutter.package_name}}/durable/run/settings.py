@@ -169,7 +169,7 @@ def config_from(values: Mapping[str, Any], kind: type[Settings]) -> Settings:
         kind: the project's `Config`, or a dataclass in it.
     """
     hints = get_type_hints(kind)
-    known = {}
+    known: dict[str, Any] = {}
     for name in {field.name for field in fields(kind)} & values.keys():
         value = values[name]
         if is_dataclass(hints[name]):
