@@ -13,7 +13,7 @@ OPTIONAL = {
     "github": {".github/dependabot.yml", ".github/workflows/ci.yml"},
     "docker": {".devcontainer.json", ".dockerignore", "Dockerfile", "docs/kubernetes.yaml"},
 }
-FIXTURES = ("tests/fixtures/tf215/", "tests/fixtures/tf221/")
+DURABLE = "my_experiment/durable/"  # copied as it is
 MINIMUM = {
     ".editorconfig",
     ".gitattributes",
@@ -26,7 +26,7 @@ MINIMUM = {
     "data/digits.npz",
     "evaluate.py",
     "my_experiment/__init__.py",
-    "my_experiment/checkpoints/manager.py",
+    "my_experiment/durable/checkpoint/manager.py",
     "my_experiment/models/__init__.py",
     "pyproject.toml",
     "tox.ini",
@@ -37,7 +37,8 @@ MINIMUM = {
 def files_below(folder: Path) -> set[str]:
     """The paths of all files below a folder, relative to it."""
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    return {name for name in names if not name.startswith(".git/")}
+    left_out = re.compile(r"\.git/|(.*/)?(__pycache__|\.\w+_cache)/")  # what tools leave
+    return {name for name in names if not left_out.match(name)}
 
 
 def expected_files(answers: dict[str, str]) -> set[str]:
@@ -52,11 +53,11 @@ def expected_files(answers: dict[str, str]) -> set[str]:
 
 
 def texts_of(project: Path) -> dict[str, str]:
-    """The texts of all files but the data and the fixtures, by path."""
+    """The texts of all files that are rendered, by path."""
     return {
         name: (project / name).read_bytes().decode()
         for name in files_below(project)
-        if not name.endswith(".npz") and not name.startswith(FIXTURES)
+        if not name.endswith(".npz") and not name.startswith(DURABLE)
     }
 
 
@@ -77,15 +78,24 @@ def test_nothing_of_the_template_is_left(baked: Path):
         assert not text.endswith("\n\n"), name
 
 
-def test_the_fixtures_are_copied_byte_for_byte(bake: Callable[..., Path]):
-    project = bake()
+def test_the_templates_zone_is_the_same_in_every_project(baked: Path):
+    durable = (
+        TEMPLATE / "{{cookiecutter.project_slug}}" / "{{cookiecutter.package_name}}" / "durable"
+    )
+    names = files_below(durable)
 
-    names = [name for name in files_below(project) if name.startswith(FIXTURES)]
-    assert len(names) > 20
+    assert len(names) > 100
+    assert files_below(baked / DURABLE) == names
     for name in names:
-        template = TEMPLATE / "{{cookiecutter.project_slug}}" / name
-        assert (project / name).read_bytes() == template.read_bytes(), name
-    assert sum((project / name).stat().st_size for name in names) < 300_000
+        assert (baked / DURABLE / name).read_bytes() == (durable / name).read_bytes(), name
+
+
+def test_the_fixtures_are_small():
+    fixtures = TEMPLATE.glob("*/*/durable/tests/fixtures/**/*")
+    sizes = [path.stat().st_size for path in fixtures if path.is_file()]
+
+    assert len(sizes) > 20
+    assert sum(sizes) < 330_000
 
 
 def test_every_file_can_be_read(baked: Path):

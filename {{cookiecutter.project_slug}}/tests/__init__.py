@@ -1,0 +1,1 @@
+"""The tests of what is yours; those of the machinery are in durable/tests."""

@@ -221,6 +221,7 @@ class CheckpointManager(tf.train.CheckpointManager):
             self._set_aside(damaged)
             self.origin, self._newest = card.origin, path
             log.info("Restored %s from %s.", card.place, path)
+            self._restorer.tell_fresh_means(path, card)
             return str(path)
         if self.has_checkpoints:
             raise NoUsableCheckpoint(self._files.folder, damaged)

@@ -6,6 +6,7 @@ from json import dumps
 from typing import Any
 
 from ..errors import Difference
+from ..files import without_nan
 from .structure import LayerEntry, Structure, VariableEntry
 
 
@@ -128,8 +129,8 @@ def compare_settings(saved: LayerEntry, live: LayerEntry, sides: SideNames) -> l
 
 
 def as_stable_json(setting: Any) -> str:
-    """A setting as JSON: in one order of its keys, and with NaN equal to NaN."""
-    return dumps(setting, sort_keys=True)
+    """A setting as JSON: in one order of its keys, and with null for NaN, as a card has it."""
+    return dumps(without_nan(setting), sort_keys=True)
 
 
 def compare_order(saved: list[str], live: list[str], sides: SideNames) -> list[Difference]:

@@ -29,6 +29,11 @@ class Restorer:
         self._variables = {path: variable for path, (_, variable) in described.items()}
         entries = [entry for entry, _ in described.values()]
         self.structure = Structure.of(children(checkpoint), entries, identity)
+        self._first_means = {
+            entry.path: tf.identity(self._variables[entry.path])
+            for entry in entries
+            if entry.role == "metric"
+        }
 
     def is_current(self, checkpoint: tf.train.Checkpoint) -> bool:
         """Whether the checkpoint has just the variables that it had."""
@@ -37,6 +42,8 @@ class Restorer:
 
     def restore(self, path: epath.Path) -> Card:
         """Restores a checkpoint and gives its card; on an error no variable was changed.
+
+        The means of its log are taken only where it has those of the same metrics.
 
         Raises:
             CheckpointMismatch: it does not fit.
@@ -48,10 +55,8 @@ class Restorer:
         if differences:
             raise CheckpointMismatch(path, differences)
         values = read_variables(path, card.structure.variables)
-        live = metrics_of(self.structure)
-        if metrics_of(card.structure) != live:
-            log.info("The means of the log start anew: %s has those of other metrics.", path.name)
-            values |= {name: tf.zeros(shape, dtype) for name, shape, dtype in live}
+        if not self._has_means_in(card.structure):
+            values |= self._first_means
         for name, variable in self._variables.items():
             variable.assign(values[name])
         return card
@@ -78,16 +83,29 @@ class Restorer:
             raise CheckpointMismatch(path, differences)
         live = {entry.path: (entry.shape, entry.dtype) for entry in self.structure.variables}
         # A slot of the same name means something else to another optimizer.
-        same_optimizers = saved.optimizers == self.structure.optimizers
+        left_out = set() if saved.optimizers == self.structure.optimizers else {"optimizer"}
+        left_out |= set() if self._has_means_in(saved) else {"metric"}
         fitting = [
             entry
             for entry in saved.variables
-            if live.get(entry.path) == (entry.shape, entry.dtype)
-            and (same_optimizers or entry.role != "optimizer")
+            if live.get(entry.path) == (entry.shape, entry.dtype) and entry.role not in left_out
         ]
         for name, value in read_variables(path, fitting).items():
             self._variables[name].assign(value)
         return card, differences
+
+    def tell_fresh_means(self, path: epath.Path, card: Card) -> None:
+        """Says so where the means of the log start anew, after a checkpoint was restored."""
+        if not self._has_means_in(card.structure):
+            log.info(
+                "The means since the last line of the log, and since the epoch began, start anew: "
+                "%s has those of other metrics.",
+                path.name,
+            )
+
+    def _has_means_in(self, saved: Structure) -> bool:
+        """Whether a checkpoint has the means of the same metrics."""
+        return metrics_of(saved) == metrics_of(self.structure)
 
 
 def metrics_of(structure: Structure) -> set[tuple[str, tuple[int, ...], str]]:

@@ -60,6 +60,7 @@ def fork(config: RunSettings, paths: RunPaths, manager: CheckpointManager) -> No
     restorer = Restorer(manager.checkpoint, identity={})
     card, differences = restorer.transfer(source, partial=config.partial)
     log.info("Forked %s from %s.", card.place, source)
+    restorer.tell_fresh_means(source, card)
     if differences:
         log.warning("Not everything was taken over:\n%s", format_differences(differences).rstrip())
     kind = "partial fork" if differences else "fork"

@@ -30,7 +30,7 @@ SAME = "tf221" if KERAS_3 else "tf215"
 FIRST_BATCHES = v1_network.batches(0, 54)
 DIGITS_FROM = 44  # the step of the first batch in digits.npz
 # By whether it is Keras 3: the state of the generator of dropout.
-GENERATORS = {True: "dropout/seed_generator_state", False: "generator_0"}
+GENERATORS = {True: "dropout/seed_generator_state", False: "untracked/generator_0"}
 
 
 def run(*arguments, main=commands.main):

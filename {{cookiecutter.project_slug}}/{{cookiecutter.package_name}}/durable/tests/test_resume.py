@@ -1,11 +1,17 @@
 """Resuming: what comes back, and from where."""
 
+import logging
 import shutil
 
 import pytest
+import tensorflow as tf
 
 from ..checkpoint.reader import read_card
+from ..compat import keras
+from ..run.start import fork
+from ..run.state import TrainState
 from .helpers import (
+    disturb,
     files_in,
     finish,
     log_of,
@@ -13,11 +19,13 @@ from .helpers import (
     run_main,
     saved_values,
     small_state,
+    small_task,
     start,
     train_a_little,
     values_of,
 )
 from .program import training
+from .program.experiment import Config, Paths
 
 SMALL = ["--model.hidden", "8", "--log-every", "10"]
 
@@ -77,6 +85,46 @@ def test_the_learning_rate_is_the_configurations(tmp_path):
     assert weights_of(resumed) == before
     train_a_little(state)
     assert weights_of(state) != before
+
+
+class Smallest(keras.metrics.Metric):
+    """A metric that does not start at zero."""
+
+    def __init__(self):
+        super().__init__(name="smallest")
+        start = keras.initializers.Constant(9.0)
+        self.smallest = self.add_weight(name="smallest", shape=(), initializer=start)
+
+    def update_state(self, _y, outputs, sample_weight=None):
+        self.smallest.assign(tf.minimum(self.smallest, tf.reduce_min(outputs)))
+
+    def result(self):
+        return tf.convert_to_tensor(self.smallest)
+
+
+@pytest.mark.parametrize("forked", [False, True], ids=["resumed", "forked"])
+def test_means_start_anew_where_the_metrics_are_others(root, caplog, forked):
+    caplog.set_level(logging.INFO)
+    state, paths = small_state(), Paths(root)
+    train_a_little(state)
+    manager_of(state, paths.checkpoints).save()
+    task, element_spec = small_task(seed=2)
+    metrics = task.metrics
+    task.metrics = lambda: metrics() | {"smallest": Smallest()}
+    other = TrainState(task, element_spec)
+    new = paths.of("new") if forked else paths
+    manager = manager_of(other, new.checkpoints)
+    disturb(other)
+    if forked:
+        fork(Config(fork_from="default"), new, manager)
+    else:
+        manager.restore_or_initialize()
+    assert weights_of(other) == weights_of(state)
+    for means in (other.line, other.epoch):
+        assert means.result() == {"loss": 0.0, "accuracy": 0.0, "smallest": 9.0}
+    (told,) = [message for message in caplog.messages if "start anew" in message]
+    assert told.startswith("The means since the last line of the log, and since the epoch began,")
+    assert told.endswith("start anew: ckpt-2 has those of other metrics.")
 
 
 def test_a_first_start_and_a_resume_say_so(root, capsys):
