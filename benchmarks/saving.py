@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from my_experiment.checkpoints import CheckpointManager
+from my_experiment.durable import CheckpointManager
 from report import draw_bars, in_turn, seconds, table
 
 ROUNDS = 5

@@ -12,12 +12,10 @@ from typing import Any
 
 import tensorflow as tf
 import train
-from my_experiment.checkpoints import CheckpointManager
 from my_experiment.config import Config
-from my_experiment.data import Data
-from my_experiment.datasets import load_data
-from my_experiment.models import build_model
-from my_experiment.optimizers import build_optimizer
+from my_experiment.data import load_data
+from my_experiment.durable import ArrayData, CheckpointManager, TrainState
+from my_experiment.experiment import Experiment
 from report import draw_bars, in_turn, seconds, table
 
 ROUNDS = 3
@@ -39,13 +37,14 @@ def generated(*, saving: bool) -> Callable[[], float]:
     return lambda: EPOCHS * 44 / (run(EPOCHS + 2) - run(2))
 
 
-def prepare(steps_per_execution: int = 1) -> tuple[keras.Model, Data]:
+def prepare(steps_per_execution: int = 1) -> tuple[keras.Model, ArrayData]:
     """The default model, compiled as its users would."""
     config = Config()
     data = load_data(config.data)
-    model = build_model(config.model, data.shape, data.classes)
+    task = Experiment(config).task(data)
+    model = task.model
     model.compile(
-        build_optimizer(config.optimizer, data.steps_per_epoch),
+        task.optimizer,
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
         steps_per_execution=steps_per_execution,
@@ -62,11 +61,10 @@ def fit(steps_per_execution: int = 1, *, saving: bool) -> Callable[[], float]:
     def run(epochs: int) -> None:
         callbacks = [keras.callbacks.ModelCheckpoint(f"{folder}/m.keras")] if saving else []
         model.fit(
-            data.training.x[:size],
-            data.training.y[:size],
+            *(array[:size] for array in data.training),
             batch_size=32,
             epochs=epochs,
-            validation_data=(data.validation.x, data.validation.y),
+            validation_data=data.validation,
             validation_batch_size=32,
             callbacks=callbacks,
             verbose=0,
@@ -81,7 +79,7 @@ def plain_loop(*, saving: bool) -> Callable[[], float]:
     model, data = prepare()
     optimizer = model.optimizer
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    batches = tf.data.Dataset.from_tensor_slices((data.training.x, data.training.y))
+    batches = tf.data.Dataset.from_tensor_slices(data.training)
     batches = batches.shuffle(2000).batch(32, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
     manager = tf.train.CheckpointManager(
         tf.train.Checkpoint(model=model, optimizer=optimizer), tempfile.mkdtemp(), 5
@@ -98,7 +96,7 @@ def plain_loop(*, saving: bool) -> Callable[[], float]:
         for _ in range(epochs):
             for x, y in batches:
                 step(x, y)
-            model.evaluate(data.validation.x, data.validation.y, verbose=0)
+            model.evaluate(*data.validation, verbose=0)
             if saving:
                 manager.save()
 
@@ -149,15 +147,12 @@ def write_far_checkpoint(root: str) -> None:
     """Writes a checkpoint of the default run at a step far out."""
     config = Config()
     data = load_data(config.data)
-    model = build_model(config.model, data.shape, data.classes)
-    state = train.TrainState(
-        model, build_optimizer(config.optimizer, data.steps_per_epoch), data.shape
-    )
+    state = TrainState(Experiment(config).task(data), data.element_spec)
     state.step.assign(FAR)
     CheckpointManager(
         tf.train.Checkpoint(**state.parts),
         Path(root) / "runs/default/checkpoints",
-        identity=config.identity() | {"data": data.fingerprint},
+        identity=config.identity() | data.identity,
     ).save()
 
 

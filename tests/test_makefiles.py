@@ -71,7 +71,7 @@ def test_the_sweep_trains_a_trunk_and_three_forks_and_draws_them(bake: Callable[
         for rate in rates
     ]
     names = " ".join(f"rate-{rate}" for rate in rates)
-    assert report == f"-m my_experiment.report --run trunk {names}"
+    assert report == f"-m my_experiment report --run trunk {names}"
 
 
 def test_the_environment_follows_pyproject(bake: Callable[..., Path]):

@@ -69,6 +69,7 @@ def test_the_template_and_the_project_are_typed_alike(bake: Callable[..., Path])
 
     assert own.pop("files") == ["benchmarks", "hooks", "tools"]
     assert generated.pop("files") == ["my_experiment", "evaluate.py", "train.py"]
+    assert generated.pop("exclude") == ["/durable/tests/"]
     assert own == generated
     assert own["strict"]
 
@@ -105,6 +106,7 @@ def test_every_promise_of_the_readme_is_proved():
     rows = re.findall(r"^\| (?!\||---)", table, re.MULTILINE)
 
     assert len(proofs) == len(rows) >= 15
-    tests = TEMPLATE / "{{cookiecutter.project_slug}}" / "tests"
+    package = TEMPLATE / "{{cookiecutter.project_slug}}" / "{{cookiecutter.package_name}}"
     for file, test in proofs:
-        assert f"\ndef {test}(" in (tests / file).read_text(encoding="utf-8"), test
+        text = (package / "durable" / "tests" / file).read_text(encoding="utf-8")
+        assert f"\ndef {test}(" in text, test

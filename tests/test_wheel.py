@@ -36,6 +36,8 @@ def test_a_wheel_puts_its_own_folders_into_the_environment_alone(wheel: Path):
         "my_experiment-0.1.0.dist-info",
     }
     assert {"my_experiment/train.py", "my_experiment/evaluate.py"} <= set(names)
+    assert "my_experiment/durable/__init__.pyi" in names
+    assert not [name for name in names if name.startswith("my_experiment/durable/tests")]
 
 
 def test_an_installed_wheel_trains(wheel: Path, tmp_path: Path):
@@ -54,6 +56,6 @@ def test_an_installed_wheel_trains(wheel: Path, tmp_path: Path):
     assert f"No checkpoint in {checkpoints}: starting from scratch." in first
     assert f"Restored step 44 (epoch 1) from {checkpoints / 'ckpt-44'}." in second
     assert "val_accuracy" in run(folder, python, "-m", "my_experiment.evaluate")
-    assert "88" in run(folder, python, "-m", "my_experiment.checkpoints", "list")
+    assert "88" in run(folder, python, "-m", "my_experiment", "list")
     changed = set(environment.rglob("[!_]*")) - set(before)
     assert {path for path in changed if "__pycache__" not in path.parts} == set()

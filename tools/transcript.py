@@ -54,7 +54,7 @@ def run(command: str, folder: Path, python: Path) -> str:
     """What a command prints on a terminal, with its paths below the folder."""
     settings = {
         "COLUMNS": str(WIDTH),
-        "FORCE_COLOR": "1" if "checkpoints" in command else "",
+        "FORCE_COLOR": "1" if "-m my_experiment" in command else "",
         "PATH": f"{python}{os.pathsep}{os.environ['PATH']}",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }

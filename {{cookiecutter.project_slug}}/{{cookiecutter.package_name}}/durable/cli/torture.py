@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -93,7 +94,8 @@ def kill_once(
     saved = newest_step(paths)
     in_a_save, changes = moments.random() < 0.5, moments.randrange(1, 60)
     # Files, not pipes: training would stand still when one of them was full.
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as error_output:
+    new_file = partial(tempfile.TemporaryFile, "w+", encoding="utf-8")
+    with new_file() as output, new_file() as error_output:
         with subprocess.Popen(command, stdout=output, stderr=error_output) as process:  # noqa: S603
             wait_for_changes(process, paths.checkpoints, changes, in_a_save=in_a_save)
             process.kill()
