@@ -19,16 +19,13 @@ class DataSpec(Protocol):
     """
 
     @property
-    def element_spec(self) -> Any:  # noqa: D102
-        ...
+    def element_spec(self) -> Any: ...
 
     @property
-    def identity(self) -> Mapping[str, Any]:  # noqa: D102
-        ...
+    def identity(self) -> Mapping[str, Any]: ...
 
     @property
-    def steps_per_epoch(self) -> int:  # noqa: D102
-        ...
+    def steps_per_epoch(self) -> int: ...
 
 
 class Data(DataSpec, Protocol):

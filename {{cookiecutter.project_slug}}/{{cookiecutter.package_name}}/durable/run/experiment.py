@@ -25,12 +25,10 @@ class Experiment(Protocol):
     """
 
     @property
-    def config(self) -> Any:  # noqa: D102
-        ...
+    def config(self) -> Any: ...
 
     @property
-    def paths(self) -> RunPaths:  # noqa: D102
-        ...
+    def paths(self) -> RunPaths: ...
 
     def data(self) -> Data:
         """Opens the data set.
