@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from {{ cookiecutter.package_name }}.durable import import_tensorflow, run_main
+from {{ cookiecutter.package_name }}.durable import prepare_process, run_main
 
 if __name__ == "__main__":
-    import_tensorflow()
+    prepare_process()
 
 from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.durable import Project, evaluate

@@ -4,11 +4,10 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from {{ cookiecutter.package_name }}.durable import expect_signals, import_tensorflow, run_main
+from {{ cookiecutter.package_name }}.durable import prepare_process, run_main
 
 if __name__ == "__main__":
-    expect_signals()
-    import_tensorflow()
+    prepare_process()
 
 from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.durable import (

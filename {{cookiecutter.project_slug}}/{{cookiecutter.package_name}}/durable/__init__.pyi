@@ -35,14 +35,17 @@ from .errors import (
     UserError as UserError,
 )
 from .files import absolute as absolute
-from .quiet import import_tensorflow as import_tensorflow
 from .run.cadence import Cadence as Cadence
+from .run.experiment import Batch as Batch
 from .run.experiment import Experiment as Experiment
+from .run.experiment import Figures as Figures
 from .run.experiment import Hook as Hook
+from .run.experiment import Outputs as Outputs
 from .run.experiment import Project as Project
+from .run.experiment import Task as Task
+from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
 from .run.paths import RunPaths as RunPaths
-from .run.progress import Display as Display
 from .run.session import (
     RunLock as RunLock,
 )
@@ -51,6 +54,9 @@ from .run.session import (
 )
 from .run.session import (
     expect_signals as expect_signals,
+)
+from .run.session import (
+    prepare_process as prepare_process,
 )
 from .run.session import (
     run_main as run_main,
@@ -73,8 +79,4 @@ from .run.start import (
     with_best_metric as with_best_metric,
 )
 from .run.state import TrainState as TrainState
-from .run.task import Batch as Batch
-from .run.task import Figures as Figures
-from .run.task import Outputs as Outputs
-from .run.task import Task as Task
 from .run.validation import Validation as Validation

@@ -6,8 +6,8 @@ from etils import epath
 
 from .. import files
 from . import bundle
+from .reader import condition_of
 from .retention import Retention
-from .verification import condition_of
 
 STATE_FILE = "checkpoint"
 

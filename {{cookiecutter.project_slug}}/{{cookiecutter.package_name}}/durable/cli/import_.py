@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from ..convert import importing
+from ..convert.importing import recognize
 from ..convert.names import targets_of
 from ..convert.plan import Plan, make_plan, read_mapping, rename
-from ..convert.recognize import recognize
 from ..convert.source import SourceFile
 from ..errors import ImportMismatch, format_differences
 from ..files import absolute

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 
 from ..checkpoint import bundle
 from ..checkpoint.directory import Directory
-from ..checkpoint.verification import condition_of
+from ..checkpoint.reader import condition_of
 from ..errors import ConfigurationError
 from ..run.experiment import Project
 from ..run.paths import RunPaths

@@ -3,7 +3,7 @@
 import tyro
 
 from ..checkpoint.card import Card
-from ..checkpoint.verification import require_good
+from ..checkpoint.reader import require_good
 from ..run.experiment import Project
 from ..run.paths import RunPaths
 from ..run.references import find, resolve

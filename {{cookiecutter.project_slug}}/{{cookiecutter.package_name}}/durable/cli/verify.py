@@ -3,7 +3,7 @@
 import tyro
 
 from ..checkpoint import bundle
-from ..checkpoint.verification import Condition, condition_of
+from ..checkpoint.reader import Condition, condition_of
 from ..errors import DamagedCheckpoint
 from ..run.experiment import Project
 from ..run.references import all_checkpoints, locate

@@ -12,7 +12,7 @@ from etils import epath
 from ..compat import keras, variables_of
 from ..data.protocol import any_batch_size
 from ..errors import ExportFailed
-from ..run.task import Task
+from ..run.experiment import Task
 from .names import is_generator_state, model_paths
 
 SAVED_MODEL = "saved_model"

@@ -1,20 +1,29 @@
-"""Making a run from a file to import: everything is read and checked before anything is changed."""
+"""Making a run from a file to import: all is read and checked before anything is changed."""
 
+import re
+import zipfile
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any
 
 import tensorflow as tf
+from etils import epath
 
-from ..checkpoint.card import Origin
+from ..checkpoint import bundle
+from ..checkpoint.card import CARD_KEY, Origin
+from ..checkpoint.reader import UNREADABLE, damage_from
 from ..compat import keras, learning_rate_at
 from ..data.protocol import Data
-from ..errors import ImportMismatch
+from ..errors import ConfigurationError, DamagedCheckpoint, ImportMismatch
 from ..run.experiment import Experiment, Project
 from ..run.settings import RunSettings, config_from
 from ..run.start import create_run
 from ..run.state import TrainState
+from .carded import CardedCheckpoint
+from .keras_file import WEIGHTS, KerasFile
+from .name_based import NameBased
 from .names import targets_of
+from .object_based import GRAPH_KEY, ObjectBased
 from .plan import Plan
 from .source import SourceFile
 
@@ -99,3 +108,50 @@ def save(source: SourceFile, start: Start) -> str | None:
     """
     origin = Origin("import", (str(source.path),))
     return create_run(origin, start.experiment, start.data, start.state)
+
+
+HDF5 = b"\x89HDF\r\n\x1a\n"
+KNOWN = "TensorFlow checkpoints (give the path without .index), .weights.h5, .h5 and .keras files"
+
+
+def recognize(path: epath.Path) -> SourceFile:
+    """Opens a file to import. TensorFlow's checkpoints are named without `.index`.
+
+    Raises:
+        ConfigurationError: there is no such file, or it is of no known kind.
+        DamagedCheckpoint: it is of a known kind, and cannot be read.
+    """
+    prefix = path.parent / re.sub(r"\.(index|data-\d+-of-\d+)$", "", path.name)
+    if bundle.files_of(prefix):
+        return recognize_checkpoint(prefix)
+    if not path.exists():
+        raise ConfigurationError(f"There is no file {path}. Known are {KNOWN}.")
+    if path.is_dir():
+        raise ConfigurationError(f"{path} is a folder: give a file in it. Known are {KNOWN}.")
+    with path.open("rb") as file:
+        start = file.read(len(HDF5))
+    if start == HDF5 or is_keras_archive(path):
+        return KerasFile(path)
+    raise ConfigurationError(f"{path} is of no known kind. Known are {KNOWN}.")
+
+
+def recognize_checkpoint(prefix: epath.Path) -> SourceFile:
+    """Tells the kinds of TensorFlow's checkpoints apart, given the path without `.index`."""
+    if not bundle.is_whole(prefix):
+        raise DamagedCheckpoint(prefix, "its index or its data file is missing")
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+    except UNREADABLE as error:
+        raise damage_from(prefix, error) from error
+    if reader.has_tensor(CARD_KEY):
+        return CardedCheckpoint(prefix)
+    return ObjectBased(prefix) if reader.has_tensor(GRAPH_KEY) else NameBased(prefix)
+
+
+def is_keras_archive(path: epath.Path) -> bool:
+    """Whether a file is a zip archive as Keras writes it."""
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            return False
+        with zipfile.ZipFile(file) as archive:
+            return WEIGHTS in archive.namelist()

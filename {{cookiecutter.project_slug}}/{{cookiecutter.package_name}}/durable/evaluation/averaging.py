@@ -19,11 +19,10 @@ from ..checkpoint.structure import Structure, VariableEntry, describe_variables,
 from ..compat import as_variable, keras
 from ..data.protocol import Data
 from ..errors import CheckpointMismatch, Difference
-from ..run.experiment import Project
+from ..run.experiment import Batch, Project, Task
 from ..run.rebuild import experiment_of, rebuild, restore
 from ..run.start import create_run
 from ..run.state import TrainState
-from ..run.task import Batch, Task
 from .members import Member, newest_of
 
 

@@ -9,10 +9,9 @@ from etils import epath
 
 from ..checkpoint.card import Card
 from ..checkpoint.mismatch import SideNames, as_stable_json, find_differences
-from ..checkpoint.reader import Tensors
+from ..checkpoint.reader import Tensors, require_good
 from ..checkpoint.restore import Restorer
 from ..checkpoint.structure import Structure
-from ..checkpoint.verification import require_good
 from ..errors import Difference
 from ..run.experiment import Project
 from ..run.rebuild import rebuild

@@ -8,10 +8,9 @@ import tensorflow as tf
 
 from ..compat import keras
 from ..data.protocol import Data
-from ..run.experiment import Project
+from ..run.experiment import Figures, Project, Task
 from ..run.rebuild import experiment_of, rebuild, restore
 from ..run.state import Means
-from ..run.task import Figures, Task
 from ..run.validation import build_update, with_prefix
 from .members import Member, newest_of
 

@@ -1,19 +1,24 @@
 """The seam: all that the machinery ever sees of a user's zone.
 
 A project fulfills it in its `experiment.py`, and hands it over in `train.py`, `evaluate.py` and
-`__main__.py`.
+`__main__.py`. A `Task` says what is learned, with defaults for what most tasks have in common.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import numpy as np
 import tensorflow as tf
 
+from ..compat import keras
 from ..data.protocol import Data, DataSpec
 from .paths import RunPaths
 from .settings import RunSettings
-from .task import Task
+
+if TYPE_CHECKING:  # training does not wait for what draws
+    from matplotlib.figure import Figure
 
 
 class Experiment(Protocol):
@@ -38,7 +43,7 @@ class Experiment(Protocol):
         """
         ...
 
-    def task(self, data: DataSpec) -> Task:
+    def task(self, data: DataSpec) -> "Task":
         """Builds the models and the optimizers for data of that kind.
 
         Called to train, and, with what a checkpoint tells of its data, to evaluate or export it.
@@ -92,3 +97,133 @@ class Project:
     paths: type[RunPaths]
     load_experiment: Callable[[], Callable[[Any], Experiment]]
     train: tuple[str, ...] = ()
+
+
+# Nests of tensors: (x, y) or (x, y, weight), and what a model gives for x.
+Batch = Any
+Outputs = Any
+
+
+class Task(Protocol):
+    """What is learned, by which models, and how well it is done.
+
+    A task of one model and one optimizer sets `models` and `optimizers` in its constructor and
+    defines `loss` and `metrics`; all else has a default. One that trains in another way, a GAN or
+    a student with its teacher, overrides `step`, and `forward` and `inference` with it.
+
+    Attributes:
+        models: by the names that they have in the checkpoint: {"model": model}.
+        optimizers: likewise: {"optimizer": optimizer}.
+        best_metric: the metric that decides which checkpoint is the best.
+        best_mode: whether its largest or its smallest value is the best.
+    """
+
+    models: Mapping[str, keras.Model]
+    optimizers: Mapping[str, keras.optimizers.Optimizer]
+    best_metric: str = "val_loss"
+    best_mode: Literal["max", "min"] = "min"
+
+    @abstractmethod
+    def loss(self, y: Any, outputs: Outputs) -> tf.Tensor:
+        """The loss of each example: (batch,), of a floating type."""
+
+    @abstractmethod
+    def metrics(self) -> dict[str, keras.metrics.Metric]:
+        """New metric objects, each with a single number as its result, by their names in the log.
+
+        The same are used for training and for validation, where `val_` stands before the name.
+        """
+
+    @property
+    def model(self) -> keras.Model:
+        """The model of a task that has one."""
+        return next(iter(self.models.values()))
+
+    @property
+    def optimizer(self) -> keras.optimizers.Optimizer:
+        """The optimizer of a task that has one."""
+        return next(iter(self.optimizers.values()))
+
+    def trained_variables(self, optimizer: str) -> list[Any]:
+        """The variables that an optimizer trains, in its order.
+
+        By default, `generator_optimizer` trains the model `generator`, and an optimizer without
+        a model of such a name trains all models.
+        """
+        own = self.models.get(optimizer.removesuffix("_optimizer"))
+        models = self.models.values() if own is None else [own]
+        return [variable for model in models for variable in model.trainable_variables]
+
+    def forward(self, batch: Batch, *, training: bool) -> Outputs:
+        """What `loss` and the metrics are given for a batch: by default, the model's output."""
+        return self.model(batch[0], training=training)
+
+    def step(self, batch: Batch) -> tuple[Outputs, tf.Tensor]:
+        """Trains on one batch; called inside a `tf.function`.
+
+        Returns:
+            The outputs, for the metrics, and the loss: (), with the regularization in it.
+        """
+        (name, optimizer), *others = self.optimizers.items()
+        if others:
+            raise TypeError("A task with several optimizers defines a step of its own.")
+        variables = self.trained_variables(name)
+        with tf.GradientTape() as tape:
+            outputs = self.forward(batch, training=True)
+            loss = self.mean_loss(batch, outputs)
+            for penalty in (term for model in self.models.values() for term in model.losses):
+                loss += tf.cast(penalty, loss.dtype)
+        gradients = tape.gradient(loss, variables)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return outputs, loss
+
+    def mean_loss(self, batch: Batch, outputs: Outputs) -> tf.Tensor:
+        """The mean loss of a batch: (). An example counts as much as its weight says.
+
+        The sum is divided by the number of examples, as Keras does, and not by the sum of their
+        weights: so the mean over several batches is that over their examples.
+        """
+        _, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        losses = self.loss(y, outputs)
+        return tf.reduce_mean(losses if weight is None else losses * tf.cast(weight, losses.dtype))
+
+    def update_metrics(
+        self, metrics: Mapping[str, keras.metrics.Metric], batch: Batch, outputs: Outputs
+    ) -> None:
+        """Takes one batch into the metrics; a task with several outputs says which is for which."""
+        _, y, weight = keras.utils.unpack_x_y_sample_weight(batch)
+        for metric in metrics.values():
+            metric.update_state(y, outputs, sample_weight=weight)
+
+    def combine(self, members: Sequence[Outputs]) -> Outputs:
+        """What an ensemble gives for a batch, from what its members give: by default the mean.
+
+        What it gives must be such that `loss` and the metrics can take it.
+        """
+        return tf.nest.map_structure(lambda *values: tf.add_n(values) / len(values), *members)
+
+    def inference(self, element_spec: Any) -> tuple[keras.Model, Any]:
+        """The model that is exported, and the specs of what it is given: by default, of x."""
+        return self.model, element_spec[0]
+
+    def figures(self) -> "Figures | None":
+        """Collects what an evaluation draws; None where there is nothing to draw."""
+        return None
+
+
+class Figures(Protocol):
+    """The figures of an evaluation, collected batch by batch, so that memory stays flat."""
+
+    def update(self, batch: Any, outputs: Any, losses: np.ndarray) -> None:
+        """Takes in a batch and what was predicted for it.
+
+        Args:
+            batch: as the data give it, in NumPy arrays.
+            outputs: what the model or the ensemble gave, in NumPy arrays.
+            losses: (batch,), of each example.
+        """
+        ...
+
+    def draw(self, title: str) -> Mapping[str, "Figure | str"]:
+        """The figures by the names of their files, or why one cannot be drawn."""
+        ...

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from ..errors import PACKAGE, ConfigurationError, RunLocked, UserError
+from ..quiet import import_tensorflow
 from .paths import RunPaths
 
 
@@ -73,6 +74,12 @@ def expect_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def prepare_process() -> None:
+    """Expects signals, and imports TensorFlow without its chatter; call it first in a script."""
+    expect_signals()
+    import_tensorflow()
 
 
 class RunLock(AbstractContextManager["RunLock"]):

@@ -12,9 +12,9 @@ from ..checkpoint.bundle import step_of
 from ..checkpoint.card import Origin
 from ..checkpoint.directory import Directory
 from ..checkpoint.manager import CheckpointManager
+from ..checkpoint.reader import condition_of
 from ..checkpoint.restore import Restorer
 from ..checkpoint.retention import Best
-from ..checkpoint.verification import condition_of
 from ..data.protocol import Data, spec_as_json
 from ..errors import ConfigurationError, format_differences
 from . import history

@@ -12,8 +12,7 @@ from ..checkpoint.structure import reachable_variables
 from ..compat import keras, named_variables, variables_of
 from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
-from .experiment import Hook
-from .task import Batch, Outputs, Task
+from .experiment import Batch, Hook, Outputs, Task
 
 LOG_COLUMNS = {"step", "epoch", "loss", "time"}
 OTHER_PARTS = {"step", "metrics", "untracked", "hooks"}

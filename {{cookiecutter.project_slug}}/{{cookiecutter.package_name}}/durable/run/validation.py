@@ -6,8 +6,8 @@ from typing import Any
 import tensorflow as tf
 
 from ..data.protocol import Data, any_batch_size
+from .experiment import Batch, Outputs, Task
 from .state import Means
-from .task import Batch, Outputs, Task
 
 
 class Validation:

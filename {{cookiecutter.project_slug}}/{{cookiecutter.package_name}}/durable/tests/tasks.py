@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from ..compat import keras
 from ..data.arrays import ArrayData, hold_out
-from ..run.task import Task
+from ..run.experiment import Task
 
 layers = keras.layers
 

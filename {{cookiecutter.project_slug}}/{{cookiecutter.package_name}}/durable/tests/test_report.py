@@ -10,10 +10,10 @@ import tensorflow as tf
 from rich.console import Console
 
 from ..checkpoint import bundle
+from ..cli.report import best, runs_table
 from ..evaluation.results import png
 from ..report.curves import Run, Source, read_run
 from ..report.drawing import draw, short
-from ..report.table import best, runs_table
 from ..run import history
 from .helpers import finish, read_until, run_main, start
 from .program import commands, training

@@ -3,12 +3,10 @@
 import signal
 import sys
 
-from ...quiet import import_tensorflow
-from ...run.session import RunLock, expect_signals, run_main
+from ...run.session import RunLock, prepare_process, run_main
 
 if __name__ == "__main__":
-    expect_signals()
-    import_tensorflow()
+    prepare_process()
 
 from . import commands, training
 from .experiment import Paths

@@ -15,10 +15,9 @@ from ...compat import keras
 from ...data.arrays import ArrayData, hold_out
 from ...errors import ConfigurationError
 from ...files import absolute
-from ...run.experiment import Project
+from ...run.experiment import Project, Task
 from ...run.paths import RunPaths
 from ...run.settings import RunSettings, require
-from ...run.task import Task
 from .models import build_model, build_optimizer
 
 ROOT_VARIABLE = "DURABLE_TESTS_ROOT"

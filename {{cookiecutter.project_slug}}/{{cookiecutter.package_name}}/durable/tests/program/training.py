@@ -8,8 +8,7 @@ import tyro
 
 from ...checkpoint.manager import CheckpointManager
 from ...run.cadence import Cadence
-from ...run.log import MetricsLog
-from ...run.progress import Display
+from ...run.log import Display, MetricsLog
 from ...run.session import RunLock, Signals
 from ...run.start import check_start, fork, manager_options, record_start, with_best_metric
 from ...run.state import TrainState
