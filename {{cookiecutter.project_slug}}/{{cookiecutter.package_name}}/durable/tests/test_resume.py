@@ -114,10 +114,10 @@ def test_means_start_anew_where_the_metrics_are_others(root, caplog, forked):
     other = TrainState(task, element_spec)
     new = paths.of("new") if forked else paths
     manager = manager_of(other, new.checkpoints)
-    disturb(other)
     if forked:
         fork(Config(fork_from="default"), new, manager)
     else:
+        disturb(other)
         manager.restore_or_initialize()
     assert weights_of(other) == weights_of(state)
     for means in (other.line, other.epoch):
