@@ -53,7 +53,7 @@ def change_defaults(package: Path) -> None:
         package / "config.py",
         ("epochs: int = 30", "epochs: int = 7"),
         ("= (64, 128)", "= (9,)"),
-        ('activation: str = "relu"', 'activation: str = "tanh"'),
+        ('activation: str = "relu"', 'activation: str = "elu"'),
         ("dropout: float = 0.3", "dropout: float = 0.1"),
         ("validation: float = 0.2", "validation: float = 0.4"),
         ("batch_size: int = 32", "batch_size: int = 24"),
