@@ -81,7 +81,7 @@ def assert_has_both(project: Path) -> None:
     config = (package / "config.py").read_text(encoding="utf-8")
     assert "epochs: int = 3\n" in config
     assert "dropout: float = 0.4\n" in config
-    assert (package / "models" / "wide.py").read_text(encoding="utf-8") == WIDE
+    assert (package / "models" / "wide.py").read_text(encoding="utf-8").startswith(WIDE)
     assert "wide.build" in (package / "models" / "__init__.py").read_text(encoding="utf-8")
     assert "/new/\n" in (project / ".gitignore").read_text(encoding="utf-8")
     assert (package / "new.py").is_file()
