@@ -1,11 +1,14 @@
 """A new project is clean: its own tools find nothing to fix."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bake import TEMPLATE
 
+DURABLE = TEMPLATE / "{{cookiecutter.project_slug}}" / "{{cookiecutter.package_name}}" / "durable"
 # The order of imports depends on the names, and the length of lines on how long they are.
 PACKAGES = ["a", "_a", "d", "k" * 40, "n", "p", "s", "t", "u", "z", "z" * 40]
 
@@ -52,6 +55,13 @@ def test_mypy_would_find_a_fault(bake: Callable[..., Path]):
 
     with pytest.raises(AssertionError, match="no-untyped-def"):
         run(project, "mypy")
+
+
+def test_the_templates_zone_is_clean_as_it_lies():
+    """It is Python before it is baked, and has its own settings."""
+    check(DURABLE)
+    settings = ["--config-file", "durable/mypy.ini", "--cache-dir", os.devnull]
+    run(DURABLE.parent, "mypy", *settings, "-p", "durable")
 
 
 def test_the_commit_hooks_have_nothing_to_fix(bake: Callable[..., Path]):
