@@ -41,11 +41,11 @@ from .run.experiment import Experiment as Experiment
 from .run.experiment import Figures as Figures
 from .run.experiment import Hook as Hook
 from .run.experiment import Outputs as Outputs
-from .run.experiment import Project as Project
 from .run.experiment import Task as Task
 from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
 from .run.paths import RunPaths as RunPaths
+from .run.project import Project as Project
 from .run.session import (
     RunLock as RunLock,
 )

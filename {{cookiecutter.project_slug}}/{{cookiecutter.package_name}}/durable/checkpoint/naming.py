@@ -56,8 +56,8 @@ def unused(inside: str, paths: Sequence[str], taken: set[str]) -> str:
 
 
 def models_of(parts: Mapping[str, Any]) -> list[tuple[str, keras.Model]]:
-    """The models among the parts of a checkpoint."""
-    return [(name, part) for name, part in parts.items() if isinstance(part, keras.Model)]
+    """The models among the parts of a checkpoint, in the order in which one is searched."""
+    return [(name, parts[name]) for name in sorted(parts) if isinstance(parts[name], keras.Model)]
 
 
 def layer_variables(model: keras.Model) -> list[tuple[str, str, tf.Variable]]:

@@ -1,14 +1,17 @@
 """What the commands print for programs and for people."""
 
-from collections.abc import Container
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tyro
-from rich import box
-from rich.table import Table
+from rich.cells import cell_len
+from rich.console import Console
 
 from ..files import strict_json
+
+NAME_WIDTH = 32  # of the names in a list of values; a longer one pushes its value to the right
 
 
 def print_json(value: Any) -> None:
@@ -16,19 +19,57 @@ def print_json(value: Any) -> None:
     print(strict_json(value, indent=2))
 
 
-def light_table(*columns: str, title: str | None = None, whole: Container[str] = ()) -> Table:
-    """A table without frames; what is too long for its column goes on below.
+def print_text(text: str = "", style: str | None = None) -> None:
+    """Prints text as it is: only a terminal breaks lines that are too long for it."""
+    Console().print(text, style=style, soft_wrap=True, markup=False, highlight=False)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, each column as wide as its longest cell."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(padded, row, widths)).rstrip() for row in rows]
+
+
+def padded(cell: str, width: int) -> str:
+    """A cell with spaces after it."""
+    return cell + " " * (width - cell_len(cell))
+
+
+def flowed(cells: Iterable[str], indent: str, separator: str = "  ") -> str:
+    """Cells one after the other, on as many lines as a terminal needs; none is broken.
 
     Args:
-        columns: their headings.
-        title: stands above it.
-        whole: the columns whose lines are never broken.
+        cells: the first of them is not indented.
+        indent: stands before each further line.
+        separator: stands between two cells of a line.
     """
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    table.show_header = any(columns)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in whole)
-    return table
+    width = Console().width
+    lines = [""]
+    for cell in cells:
+        line = lines[-1] + separator + cell if lines[-1].strip() else lines[-1] + cell
+        if cell_len(line) <= width or not lines[-1].strip():
+            lines[-1] = line
+        else:
+            lines.append(indent + cell)
+    return "\n".join(lines)
+
+
+def listed_values(values: Mapping[str, object]) -> str:
+    """Names and their values, a line for each; long values go on below, and no word is broken."""
+    column = min(max(map(cell_len, values), default=0), NAME_WIDTH)
+    lines = (f"{padded(name, column)}  {value}" for name, value in values.items())
+    return "\n".join(wrapped(line, " " * (column + 2)) for line in lines)
+
+
+def wrapped(text: str, indent: str) -> str:
+    """Text on lines that fit a terminal, broken at spaces alone, further ones indented."""
+    return textwrap.fill(
+        text,
+        Console().width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def number(value: float | None) -> str:

@@ -4,16 +4,15 @@ from dataclasses import asdict
 
 import tyro
 from etils import epath
-from rich.console import Console
 
 from ..checkpoint import bundle
 from ..checkpoint.mismatch import SideNames
 from ..errors import ConfigurationError, format_differences
 from ..evaluation.comparison import Comparison, compare_checkpoints, compare_with_model
-from ..run.experiment import Project
 from ..run.paths import RunPaths
+from ..run.project import Project
 from ..run.references import find, resolve
-from .console import Options, light_table, number, print_json
+from .console import Options, aligned, number, print_json, print_text
 
 
 def diff(
@@ -77,20 +76,19 @@ def print_comparison(
     comparison: Comparison, sides: list[tuple[str, object]], last_line: str
 ) -> None:
     """Prints which side is which, what differs, and the verdict."""
-    console = Console(markup=False, highlight=False)
     for symbol, (name, place) in zip("-+", sides, strict=True):
-        console.print(f"{symbol} {name}: {place}", soft_wrap=True)
+        print_text(f"{symbol} {name}: {place}")
     for title, differences in (
         ("Structure", comparison.structure),
         ("Settings", comparison.settings),
     ):
         if differences:
-            console.print(f"\n{title}\n{format_differences(differences).rstrip()}", soft_wrap=True)
+            print_text(f"\n{title}\n{format_differences(differences).rstrip()}")
     if comparison.values:
-        table = light_table("variable", "largest difference", "relative")
-        for entry in comparison.values:
-            table.add_row(entry.path, number(entry.absolute), number(entry.relative))
         count = len(comparison.values)
-        console.print(f"\nValues of variables: {count} differ, {comparison.equal} are equal.")
-        console.print(table)
-    console.print(f"\n{last_line}")
+        print_text(f"\nValues of variables: {count} differ, {comparison.equal} are equal.\n")
+        rows = [(number(x.absolute), number(x.relative), x.path) for x in comparison.values]
+        heading, *lines = aligned([("largest difference", "relative", "variable"), *rows])
+        print_text(heading, style="bold")
+        print_text("\n".join(lines))
+    print_text(f"\n{last_line}")

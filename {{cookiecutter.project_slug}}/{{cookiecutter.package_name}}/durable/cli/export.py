@@ -13,7 +13,7 @@ from ..compat import learning_rate_at
 from ..convert.export import export_model
 from ..convert.name_based import write_name_based
 from ..errors import ConfigurationError, ExportFailed
-from ..run.experiment import Project
+from ..run.project import Project
 from ..run.rebuild import Rebuilt, rebuild, restore
 from ..run.references import find, resolve
 from .console import Options, print_json

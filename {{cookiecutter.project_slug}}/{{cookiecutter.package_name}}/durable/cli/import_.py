@@ -8,20 +8,18 @@ from typing import Annotated, Any, get_type_hints
 
 import tyro
 from etils import epath
-from rich.console import Console
-from rich.table import Column, Table
 
 from ..convert import importing
 from ..convert.importing import recognize
 from ..convert.names import targets_of
 from ..convert.plan import Plan, make_plan, read_mapping, rename
-from ..convert.source import SourceFile
+from ..convert.source import SourceFile, require_one_model
 from ..errors import ImportMismatch, format_differences
 from ..files import absolute
-from ..run.experiment import Project
+from ..run.project import Project
 from ..run.settings import RunSettings, flat
 from ..run.start import require_new
-from .console import Options, print_json
+from .console import Options, aligned, print_json, print_text
 
 MANY = 3  # names that are still listed one by one
 
@@ -73,6 +71,8 @@ def import_file(
     """Imports a file with the given settings, and returns the exit code."""
     source = recognize(epath.Path(absolute(options.path)))
     start = importing.prepare(project, importing.settings_of(source, given))
+    if source.card is None:
+        require_one_model(start.state.task, f"A {source.kind}")
     renamed = rename(source.specs, read_mapping(options.map, options.map_file))
     live = {target: entry for target, (entry, _) in targets_of(start.state).items()}
     plan = make_plan(source.specs, source.propose(start.state), renamed, live)
@@ -128,13 +128,10 @@ def plan_as_json(source: SourceFile, plan: Plan) -> dict[str, Any]:
 
 def print_plan(source: SourceFile, plan: Plan) -> None:
     """Prints what would become what, and what is left over on either side."""
-    console = Console()
-    console.print(f"{source.path} is a {source.kind}.", soft_wrap=True, highlight=False)
-    columns = [Column("from", overflow="fold"), Column("to", overflow="fold")]
-    table = Table(*columns, Column("shape", no_wrap=True))
-    for move in plan.moves:
-        table.add_row(move.name, move.entry.path, str(move.entry.shape))
-    console.print(table)
+    print_text(f"{source.path} is a {source.kind}.")
+    shapes = aligned([(str(move.entry.shape),) for move in plan.moves])
+    for move, shape in zip(plan.moves, shapes, strict=True):
+        print_text(f"{shape}  {move.name} → {move.entry.path}")
     print_rest(plan)
 
 

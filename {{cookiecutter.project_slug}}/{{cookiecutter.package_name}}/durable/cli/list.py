@@ -1,21 +1,24 @@
 """list: the checkpoints of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from etils import epath
-from rich.console import Console
 from rich.filesize import decimal
 
 from ..checkpoint import bundle
 from ..checkpoint.directory import Directory
 from ..checkpoint.reader import condition_of
 from ..errors import ConfigurationError
-from ..run.experiment import Project
 from ..run.paths import RunPaths
+from ..run.project import Project
 from ..run.references import all_checkpoints
-from .console import Options, light_table, print_json
+from .console import Options, aligned, flowed, print_json, print_text
+
+COLUMNS = ("step", "epoch", "age", "size", "TensorFlow", "Keras")
+INDENT = "    "
+STYLES = {"good": None, "damaged": "bold red", "no card": "yellow", "set aside": "yellow"}
 
 
 def list_checkpoints(project: Project, common: Options, quick: bool = False) -> int:
@@ -31,20 +34,27 @@ def list_checkpoints(project: Project, common: Options, quick: bool = False) -> 
     if common.json:
         print_json(entries)
         return 0
-    columns = ("step", "epoch", "age", "size", "marks", "metrics", "TensorFlow\nKeras")
-    table = light_table(*columns, whole=("marks", "metrics"))
-    for entry in entries:
-        table.add_row(*list_cells(entry))
-    console = Console()
+    print_entries(paths.run, entries)
+    return 0
+
+
+def print_entries(run: str, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Prints each checkpoint with its metrics below it, and then what is damaged."""
     origins = [entry["origin"] for entry in entries if entry["origin"]]
     if origins:
         article = "an" if origins[-1].startswith(("average", "import")) else "a"
-        console.print(f"Run {paths.run!r} is {article} {origins[-1]}.", highlight=False)
-    console.print(table)
+        print_text(f"Run {run!r} is {article} {origins[-1]}.\n")
+    heading, *lines = aligned([COLUMNS, *map(cells_of, entries)])
+    print_text(flowed([heading, "marks"], INDENT), style="bold")
+    for line, entry in zip(lines, entries, strict=True):
+        state = [] if entry["state"] == "good" else [entry["state"]]
+        print_text(flowed([line, *state, *entry["marks"]], INDENT), style=STYLES[entry["state"]])
+        metrics = [f"{name} {value:.4f}" for name, value in entry["metrics"].items()]
+        if metrics:
+            print_text(INDENT + flowed(metrics, INDENT))
     for entry in entries:
         if entry["damaged"]:
-            console.print(entry["damaged"], soft_wrap=True, markup=False, highlight=False)
-    return 0
+            print_text(entry["damaged"])
 
 
 def entries_of(paths: RunPaths, *, quick: bool) -> list[dict[str, Any]]:
@@ -103,19 +113,16 @@ def marks_of(checkpoint: epath.Path, paths: RunPaths, *, quick: bool) -> list[st
     return marks
 
 
-def list_cells(entry: Mapping[str, Any]) -> list[str]:
-    """One row of the table of checkpoints."""
-    metrics = [f"{name} {value:.4f}" for name, value in entry["metrics"].items()]
-    color = {"damaged": "[bold red]", "no card": "[yellow]", "set aside": "[yellow]"}
-    state = entry["state"]
+def cells_of(entry: Mapping[str, Any]) -> list[str]:
+    """What stands in the columns for a checkpoint."""
+    versions = entry["versions"]
     return [
         str(entry["step"]),
         "" if entry["epoch"] is None else str(entry["epoch"]),
         age(entry["created"]) if entry["created"] else "",
         decimal(entry["bytes"]),
-        "\n".join(entry["marks"]).replace(" ", "\n"),
-        "\n".join(metrics if state == "good" else [color[state] + state]),
-        "\n".join(entry["versions"].get(name, "") for name in ("tensorflow", "keras")),
+        versions.get("tensorflow", ""),
+        versions.get("keras", ""),
     ]
 
 

@@ -8,8 +8,8 @@ from ..checkpoint import bundle
 from ..checkpoint.directory import Directory
 from ..checkpoint.reader import condition_of
 from ..errors import ConfigurationError
-from ..run.experiment import Project
 from ..run.paths import RunPaths
+from ..run.project import Project
 from ..run.references import find, resolve
 from .console import Options, print_json
 

@@ -4,8 +4,8 @@ import tyro
 
 from ..checkpoint.card import Card
 from ..checkpoint.reader import require_good
-from ..run.experiment import Project
 from ..run.paths import RunPaths
+from ..run.project import Project
 from ..run.references import find, resolve
 from ..run.rewind import Rewound, rewind
 from ..run.session import RunLock

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from json import dumps
 from typing import Any
 
 import tensorflow as tf
@@ -11,17 +10,27 @@ import tyro
 from etils import epath
 from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
 
 from ..checkpoint.card import Card
 from ..checkpoint.reader import Tensors, read_card
 from ..checkpoint.structure import VariableEntry
 from ..evaluation.statistics import Statistics
-from ..run.experiment import Project
+from ..files import strict_json
+from ..run.project import Project
 from ..run.references import locate
 from ..run.settings import flat
-from .console import Options, light_table, number, print_json
+from .console import (
+    Options,
+    aligned,
+    flowed,
+    listed_values,
+    number,
+    print_json,
+    print_text,
+    wrapped,
+)
 
+INDENT = "    "
 AllStatistics = Mapping[str, Statistics | None]
 
 
@@ -45,13 +54,8 @@ def show(
     if common.json:
         print_json({"path": str(checkpoint)} | asdict(card) | with_statistics(card, statistics))
         return 0
-    console = Console()
-    console.print(str(checkpoint), soft_wrap=True, highlight=False)
-    for table in tables(card, statistics):
-        console.print(table)
-    for path, found in statistics.items():
-        if found and found.flag:
-            console.print(f"[bold red]Not finite:[/] {path} ({found.flag})", highlight=False)
+    print_card(checkpoint, card)
+    print_variables(card, statistics)
     return 0
 
 
@@ -71,45 +75,47 @@ def with_statistics(card: Card, statistics: AllStatistics) -> dict[str, Any]:
     return {"structure": structure}
 
 
-def tables(card: Card, statistics: AllStatistics) -> list[Table]:
-    """Everything, for a terminal of 80 columns."""
+def print_card(checkpoint: epath.Path, card: Card) -> None:
+    """Prints the facts, the settings and the layers, each below its title."""
     facts: dict[str, object] = {"step": card.step, "epoch": card.epoch, "created": card.created}
     facts |= {"origin": card.origin, **card.versions, **card.metrics}
-    layers = [[layer.path, layer.kind, dumps(layer.settings)] for layer in card.structure.layers]
-    columns = ["path\nrole", "shape\ndtype", "bytes\nzeros", "mean\n± deviation", "min\nmax"]
-    variables = [
-        variable_cells(entry, statistics.get(entry.path)) for entry in card.structure.variables
-    ]
-    return [
-        titled_table("checkpoint", ["", ""], list(facts.items())),
-        titled_table("settings", ["name", "value"], list(flat(card.settings).items())),
-        titled_table("layers", ["path", "class", "settings"], layers),
-        titled_table("variables", columns, variables),
-    ]
+    print_text(str(checkpoint))
+    for title, values in (("checkpoint", facts), ("settings", flat(card.settings))):
+        print_text(f"\n{title}", style="bold")
+        print_text(listed_values(values))
+    print_text("\nlayers", style="bold")
+    for layer in card.structure.layers:
+        print_text(f"{layer.path}  {layer.kind}")
+        if layer.settings:
+            print_text(wrapped(INDENT + strict_json(layer.settings), INDENT))
 
 
-def titled_table(title: str, columns: list[str], rows: list[Any]) -> Table:
-    """A table with its title on the left."""
-    table = light_table(*columns, title=title)
-    for row in rows:
-        table.add_row(*map(str, row))
-    return table
+def print_variables(card: Card, statistics: AllStatistics) -> None:
+    """Prints each variable with what is in it, and those that are not finite once more."""
+    entries = card.structure.variables
+    rows = aligned([variable_cells(entry, statistics.get(entry.path)) for entry in entries])
+    print_text("\nvariables", style="bold")
+    for entry, row in zip(entries, rows, strict=True):
+        print_text(f"{entry.path}  {entry.role}")
+        fits = len(INDENT + row) <= Console().width
+        cells = [row] if fits else filter(None, variable_cells(entry, statistics.get(entry.path)))
+        print_text(INDENT + flowed(cells, INDENT))
+    for path, found in statistics.items():
+        if found and found.flag:
+            print_text(f"Not finite: {path} ({found.flag})", style="bold red")
 
 
 def variable_cells(entry: VariableEntry, found: Statistics | None) -> list[str]:
-    """One row of the table of variables."""
-    cells = [f"{entry.path}\n{entry.role}", f"{entry.shape}\n{entry.dtype}"]
-    size = decimal(variable_bytes(entry))
+    """What is told of a variable below its path."""
+    cells = [f"{entry.shape} {entry.dtype}", decimal(variable_bytes(entry))]
     if found is None:
-        return [*cells, size, "", ""]
-    flag = f"\n[bold red]{found.flag}[/]" if found.flag else ""
-    zeros = "" if found.zeros is None else f"{found.zeros:.1%}"
-    deviation = "" if found.deviation is None else f"± {number(found.deviation)}"
+        return [*cells, "", "", ""]
+    known = found.mean is not None
     return [
         *cells,
-        f"{size}\n{zeros}",
-        f"{number(found.mean)}\n{deviation}{flag}",
-        f"{number(found.min)}\n{number(found.max)}",
+        "" if found.zeros is None else f"{found.zeros:.1%} zeros",
+        f"{number(found.mean)} ± {number(found.deviation)}" if known else "",
+        f"{number(found.min)} to {number(found.max)}" if known else "",
     ]
 
 

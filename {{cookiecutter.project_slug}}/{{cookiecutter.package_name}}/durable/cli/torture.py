@@ -19,9 +19,9 @@ from ..checkpoint.card import CARD_KEY
 from ..checkpoint.reader import Tensors, read_card
 from ..errors import ConfigurationError
 from ..files import TEMPORARY, absolute
-from ..run.experiment import Project
 from ..run.history import read_objects
 from ..run.paths import RunPaths
+from ..run.project import Project
 
 KILLED, STRAIGHT = "killed", "straight"
 SAVE_EVERY, LOG_EVERY = 15, 10  # steps: often, so that many kills hit a save

@@ -5,7 +5,7 @@ import tyro
 from ..checkpoint import bundle
 from ..checkpoint.reader import Condition, condition_of
 from ..errors import DamagedCheckpoint
-from ..run.experiment import Project
+from ..run.project import Project
 from ..run.references import all_checkpoints, locate
 from .console import Options, print_json
 

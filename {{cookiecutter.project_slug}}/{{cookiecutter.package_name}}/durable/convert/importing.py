@@ -15,7 +15,8 @@ from ..checkpoint.reader import UNREADABLE, damage_from
 from ..compat import keras, learning_rate_at
 from ..data.protocol import Data
 from ..errors import ConfigurationError, DamagedCheckpoint, ImportMismatch
-from ..run.experiment import Experiment, Project
+from ..run.experiment import Experiment
+from ..run.project import Project
 from ..run.settings import RunSettings, config_from
 from ..run.start import create_run
 from ..run.state import TrainState

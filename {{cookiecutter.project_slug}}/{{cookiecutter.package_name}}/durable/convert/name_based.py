@@ -11,7 +11,7 @@ from ..checkpoint.reader import UNREADABLE, damage_from, read_tensors
 from ..errors import ConfigurationError
 from ..run.state import TrainState
 from .names import ITERATION, STEP, layer_weights, slot_of, targets_of
-from .source import Proposal, SourceFile, Spec
+from .source import Proposal, SourceFile, Spec, require_one_model
 
 GLOBAL_STEP = "global_step"
 # The slots of tf.compat.v1's optimizers.
@@ -79,8 +79,10 @@ def write_name_based(state: TrainState, prefix: epath.Path, learning_rate: float
         learning_rate: the present one; see `NameBased.read`.
 
     Raises:
-        ConfigurationError: the optimizer has no counterpart in `tf.compat.v1`.
+        ConfigurationError: the optimizer has no counterpart in `tf.compat.v1`, or there are
+            several models.
     """
+    require_one_model(state.task, "What tf.compat.v1.train.Saver restores")
     live = {target: variable for target, (_, variable) in targets_of(state).items()}
     slots = {target: slot for target in live if (slot := slot_of(target))}
     is_adam = any(kind == "velocity" for kind, _ in slots.values())

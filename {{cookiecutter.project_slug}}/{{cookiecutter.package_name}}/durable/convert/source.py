@@ -8,7 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 from etils import epath
 
 from ..checkpoint.card import Card
-from ..errors import Difference
+from ..errors import ConfigurationError, Difference
+from ..run.experiment import Task
 from ..run.state import TrainState
 
 
@@ -67,3 +68,18 @@ class SourceFile(ABC):
         Raises:
             DamagedCheckpoint: they cannot be read.
         """
+
+
+def require_one_model(task: Task, what: str) -> None:
+    """Raises ConfigurationError for a task that an exchange format has no names for.
+
+    Args:
+        task: that has another model or optimizer than `model` and `optimizer`.
+        what: has no names for them.
+    """
+    if {*task.models} != {"model"} or {*task.optimizers} != {"optimizer"}:
+        raise ConfigurationError(
+            f"{what} has one model and one optimizer. The task has the models "
+            f"{', '.join(task.models)} and the optimizers {', '.join(task.optimizers)}: only "
+            "checkpoints of this project tell them apart."
+        )

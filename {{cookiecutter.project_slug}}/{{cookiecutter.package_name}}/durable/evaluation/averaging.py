@@ -19,7 +19,8 @@ from ..checkpoint.structure import Structure, VariableEntry, describe_variables,
 from ..compat import as_variable, keras
 from ..data.protocol import Data
 from ..errors import CheckpointMismatch, Difference
-from ..run.experiment import Batch, Project, Task
+from ..run.experiment import Batch, Task
+from ..run.project import Project
 from ..run.rebuild import experiment_of, rebuild, restore
 from ..run.start import create_run
 from ..run.state import TrainState

@@ -13,7 +13,7 @@ from ..checkpoint.reader import Tensors, require_good
 from ..checkpoint.restore import Restorer
 from ..checkpoint.structure import Structure
 from ..errors import Difference
-from ..run.experiment import Project
+from ..run.project import Project
 from ..run.rebuild import rebuild
 from ..run.settings import CALL_SETTINGS, flat
 from .statistics import ValueDifference, value_difference

@@ -8,14 +8,14 @@ from typing import Any
 from etils import epath
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ..errors import ConfigurationError
 from ..files import strict_json, write_bytes, write_text
 from .members import Member, newest_of
 from .scoring import Scores
 
-MOST_COLUMNS = 4  # metrics; more of them stand below each other, to be readable at 80 columns
+WIDEST_COLUMNS = 40  # of metrics; what is wider stands below each other, to fit 80 columns
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,16 @@ class EvaluationResult:
 
     def _table(self) -> Table:
         names = [*self.scores.combined]
-        headings = names if len(names) <= MOST_COLUMNS else ["metrics"]
-        table = Table("", "epoch")
-        for heading in headings:
+        beside = sum(len(name) + len("  ") for name in names) <= WIDEST_COLUMNS
+        table = Table(Column("", overflow="fold"), Column("epoch", no_wrap=True))
+        for heading in names if beside else ["metrics"]:
             table.add_column(heading, no_wrap=True)
         for member, metrics in zip(self.members, self.scores.members, strict=True):
-            table.add_row(member.name, str(member.card.epoch), *metric_cells(metrics))
+            cells = metric_cells(metrics, beside=beside)
+            table.add_row(member.name, str(member.card.epoch), *cells)
         table.add_section()
-        table.add_row(self.title, "", *metric_cells(self.scores.combined), style="bold")
+        combined = metric_cells(self.scores.combined, beside=beside)
+        table.add_row(self.title, "", *combined, style="bold")
         return table
 
     def save(self) -> str:
@@ -130,8 +132,8 @@ def member_summary(member: Member, metrics: Mapping[str, float]) -> dict[str, An
     }
 
 
-def metric_cells(metrics: Mapping[str, float]) -> list[str]:
-    """The metrics for a row of the table: a cell for each, or of many one for all."""
-    if len(metrics) <= MOST_COLUMNS:
+def metric_cells(metrics: Mapping[str, float], *, beside: bool) -> list[str]:
+    """The metrics for a row of the table: a cell for each, or one for all."""
+    if beside:
         return [decimal(value) for value in metrics.values()]
     return ["\n".join(f"{name} {decimal(value)}" for name, value in metrics.items())]

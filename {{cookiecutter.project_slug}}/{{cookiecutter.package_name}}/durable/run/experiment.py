@@ -5,8 +5,7 @@ A project fulfills it in its `experiment.py`, and hands it over in `train.py`, `
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
@@ -15,7 +14,6 @@ import tensorflow as tf
 from ..compat import keras
 from ..data.protocol import Data, DataSpec
 from .paths import RunPaths
-from .settings import RunSettings
 
 if TYPE_CHECKING:  # training does not wait for what draws
     from matplotlib.figure import Figure
@@ -79,24 +77,6 @@ class Hook:
 
     def on_epoch_end(self, step: int, epoch: int, metrics: Mapping[str, float]) -> None:
         """An epoch has ended, with these means and validation metrics."""
-
-
-@dataclass(frozen=True)
-class Project:
-    """What the commands are given.
-
-    Attributes:
-        config: the class of the configuration.
-        paths: the class of the paths.
-        load_experiment: imports the class of the experiment; called by the commands that need the
-            models, so that the others work while a file of a model is broken.
-        train: the command line that starts training, for the command that kills it.
-    """
-
-    config: type[RunSettings]
-    paths: type[RunPaths]
-    load_experiment: Callable[[], Callable[[Any], Experiment]]
-    train: tuple[str, ...] = ()
 
 
 # Nests of tensors: (x, y) or (x, y, weight), and what a model gives for x.

@@ -11,7 +11,8 @@ from ..checkpoint.card import Card
 from ..checkpoint.restore import Restorer
 from ..data.protocol import Data, DataSpec, SavedSpec, spec_from_json
 from ..errors import ConfigurationError
-from .experiment import Experiment, Project
+from .experiment import Experiment
+from .project import Project
 from .settings import config_from
 from .state import TrainState
 

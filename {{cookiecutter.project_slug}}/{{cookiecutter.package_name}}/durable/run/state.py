@@ -252,7 +252,7 @@ def in_order_of_use(
     resources = [tensor for tensor in traced.captured_inputs if tensor.dtype == tf.resource]
     if any(id(resource) not in by_handle for resource in resources):
         raise ConfigurationError(
-            f"{models_of(task)} keeps state outside of variables (a lookup table, say), "
+            f"{names_of_models(task)} keeps state outside of variables (a lookup table, say), "
             "which a checkpoint of its variables would lose. Move that part into the data."
         )
     return [by_handle[id(resource)] for resource in resources]
@@ -268,12 +268,12 @@ def refuse_hidden_randomness(task: Task, traced: tf.types.experimental.ConcreteF
         # layers bring one for GPUs that draws nothing where there is no dropout.
         if "seed2" in node.attr and not ("dropout" in node.attr and node.attr["dropout"].f == 0):
             raise ConfigurationError(
-                f"{models_of(task)} draws random numbers by {node.op} ({node.name}), whose "
+                f"{names_of_models(task)} draws random numbers by {node.op} ({node.name}), whose "
                 "state no checkpoint can hold. Use tf.random.Generator or a Keras seed generator."
             )
 
 
-def models_of(task: Task) -> str:
+def names_of_models(task: Task) -> str:
     """What the models of a task are called, for messages."""
     names = ", ".join(repr(model.name) for model in task.models.values())
     return f"The model {names}" if len(task.models) == 1 else f"One of the models {names}"

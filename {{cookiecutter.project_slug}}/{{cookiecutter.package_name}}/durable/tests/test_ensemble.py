@@ -2,12 +2,15 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ..checkpoint.reader import read_card
+from ..evaluation.results import EvaluationResult
+from ..evaluation.scoring import Scores
 from ..run.rebuild import rebuild, restore
 from .helpers import log_of, run_main
 from .program import commands, training
@@ -97,3 +100,18 @@ def test_a_damaged_member_ends_with_code_4(trained, capsys):
     data.write_bytes(data.read_bytes()[:-100])
     assert run_main(commands.evaluate, "--root", trained, "--ensemble", "mlp", "cnn") == 4
     assert "ckpt-44 is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("count", [3, 14])
+def test_many_or_long_metrics_stay_readable_at_80_columns(monkeypatch, capsys, count):
+    monkeypatch.setenv("COLUMNS", "80")
+    metrics = {f"mean_intersection_over_union_{number}": 0.25 for number in range(count)}
+    member = SimpleNamespace(name="a-run-of-some-length@123456", card=SimpleNamespace(epoch=12))
+    result = EvaluationResult("ensemble", [member] * 2, Scores([metrics] * 2, metrics, None))
+
+    result.print(as_json=False)
+
+    printed = capsys.readouterr().out
+    assert {*metrics, member.name} <= {*printed.split()}
+    assert printed.count("0.2500") == 3 * count
+    assert max(map(len, printed.splitlines())) <= 80

@@ -62,7 +62,7 @@ def test_a_checkpoint_is_shown_damaged_whichever_byte_is(listed, folder, ending,
         file.write_bytes(good)
     flip(file)
     table = printed(folder.parents[2], capsys)
-    assert re.search(r"^ 88 .* damaged ", table, re.MULTILINE)
+    assert re.search(r"^88 .* damaged$", table, re.MULTILINE)
     assert f"Checkpoint {folder / 'ckpt-88'} is damaged: " in table
 
 

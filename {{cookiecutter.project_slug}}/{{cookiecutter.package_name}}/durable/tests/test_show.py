@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ..checkpoint.manager import CheckpointManager
 from ..evaluation.statistics import Statistics
 from .helpers import data_of, flip, manager_of, place_of, run_main, small_state
 from .program import commands
@@ -42,6 +43,27 @@ def test_the_card_and_the_statistics(three_epochs, capsys):
     assert found["deviation"] == pytest.approx(values.std())
     assert (found["min"], found["max"]) == (values.min(), values.max())
     assert (found["zeros"], found["nan"], found["inf"]) == (0, 0, 0)
+
+
+def test_no_word_is_broken_at_80_columns(root, capsys, monkeypatch):
+    """However many metrics there are and however long their names and the paths."""
+    monkeypatch.setenv("COLUMNS", "80")
+    state = small_state()
+    long = "a_part_with_a_long_name_" * 5
+    parts = {**state.parts, long: tf.Variable(1.0)}
+    names = [f"mean_intersection_over_union_of_{number}" for number in range(14)]
+    folder = root / "runs/default/checkpoints"
+    CheckpointManager(tf.train.Checkpoint(**parts), folder).save(
+        metrics=dict.fromkeys(names, 0.25) | {long: 0.5}
+    )
+    for command in ("show", "list"):
+        assert run_main(commands.main, command, "--root", root) == 0
+        printed = capsys.readouterr().out
+        words = printed.split()
+        assert {*names, long} <= {*words}, command
+        assert words.count("0.25") + words.count("0.2500") == 14
+        wide = [line for line in printed.splitlines() if len(line) > 80]
+        assert all(long in line or str(folder) in line for line in wide), wide
 
 
 def test_what_is_not_finite_is_flagged(root, capsys):

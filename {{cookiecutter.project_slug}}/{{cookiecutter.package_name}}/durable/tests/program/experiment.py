@@ -15,8 +15,9 @@ from ...compat import keras
 from ...data.arrays import ArrayData, hold_out
 from ...errors import ConfigurationError
 from ...files import absolute
-from ...run.experiment import Project, Task
+from ...run.experiment import Task
 from ...run.paths import RunPaths
+from ...run.project import Project
 from ...run.settings import RunSettings, require
 from .models import build_model, build_optimizer
 

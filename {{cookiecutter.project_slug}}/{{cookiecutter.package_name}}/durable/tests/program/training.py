@@ -18,13 +18,13 @@ from .experiment import Config, Experiment
 log = logging.getLogger(__name__)
 
 
-def main(arguments=None):
+def main(arguments=None, experiment_class=Experiment):
     config = tyro.cli(Config, args=arguments)
     with Signals() as signals:
         tf.keras.utils.set_random_seed(config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
-        experiment = Experiment(config)
+        experiment = experiment_class(config)
         data, hooks = experiment.data(), experiment.hooks()
         state = TrainState(experiment.task(data), data.element_spec, hooks)
         config = with_best_metric(config, state)
