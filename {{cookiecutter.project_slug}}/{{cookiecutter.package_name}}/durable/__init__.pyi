@@ -1,7 +1,7 @@
 from .checkpoint.card import Card as Card
 from .checkpoint.card import Origin as Origin
+from .checkpoint.card import read_card as read_card
 from .checkpoint.manager import CheckpointManager as CheckpointManager
-from .checkpoint.reader import read_card as read_card
 from .checkpoint.retention import Best as Best
 from .cli.evaluate import evaluate as evaluate
 from .cli.main import run_command as run_command

@@ -8,9 +8,8 @@ from ..errors import (
     NoUsableCheckpoint,
     SaveFailed,
 )
-from .card import Card
+from .card import Card, read_card
 from .manager import CheckpointManager
-from .reader import read_card
 from .retention import Best
 
 __all__ = [

@@ -3,17 +3,22 @@
 import json
 import math
 import platform
+import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import tensorflow as tf
+from etils import epath
 
 from ..compat import keras_version
+from ..errors import CardMissing, DamagedCheckpoint
 from ..files import strict_json
 from .structure import Structure
 
 CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
+# Damage shows in many ways: what is raised depends on which byte is met first.
+UNREADABLE = (tf.errors.OpError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 def versions() -> dict[str, str]:
@@ -86,7 +91,8 @@ class Card:
     @classmethod
     def from_json(cls, text: str | bytes) -> "Card":
         """The card that `to_json` made the text from: a metric that was no number is NaN again."""
-        values = json.loads(text)
+        # The first edition wrote NaN and Infinity, which are not JSON, where null stands now.
+        values = json.loads(text, parse_constant=lambda _: None)
         metrics = values.pop("metrics").items()
         metrics = {name: math.nan if value is None else value for name, value in metrics}
         structure = Structure.from_dictionary(values.pop("structure"))
@@ -94,3 +100,28 @@ class Card:
         if origin is not None:
             origin = Origin(origin["kind"], tuple(origin["sources"]))
         return cls(**values, metrics=metrics, structure=structure, origin=origin)
+
+
+def read_card(checkpoint: epath.PathLike) -> Card:
+    """Reads the card of a checkpoint, given its path without `.index`.
+
+    Raises:
+        DamagedCheckpoint: it is not there, or its files are damaged.
+        CardMissing: it is a checkpoint, and has no card.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(checkpoint))
+        has_card = reader.has_tensor(CARD_KEY)
+        card = Card.from_json(reader.get_tensor(CARD_KEY)) if has_card else None
+    except UNREADABLE as error:
+        raise damage_from(checkpoint, error) from error
+    if card is None:
+        raise CardMissing(epath.Path(checkpoint))
+    return card
+
+
+def damage_from(checkpoint: epath.PathLike, error: Exception) -> DamagedCheckpoint:
+    """What an error in reading says of the checkpoint, in one line, without TensorFlow's notes."""
+    reason = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", str(error))
+    reason = " ".join(reason.split()) or type(error).__name__
+    return DamagedCheckpoint(epath.Path(checkpoint), reason[:200])

@@ -102,7 +102,7 @@ class CheckpointManager(tf.train.CheckpointManager):
 
     def _refresh(self) -> None:
         """Takes in variables that were made after the manager was, as an optimizer's may be."""
-        if not self._restorer.is_current(self.checkpoint):
+        if not self._restorer.structure.has_variables_of(self.checkpoint):
             self._describe(self.checkpoint)
 
     @property

@@ -6,7 +6,6 @@ from json import dumps
 from typing import Any
 
 from ..errors import Difference
-from ..files import without_nan
 from .structure import LayerEntry, Structure, VariableEntry
 
 
@@ -124,13 +123,8 @@ def compare_settings(saved: LayerEntry, live: LayerEntry, sides: SideNames) -> l
             f"{live.settings[name]} in {sides.model}",
         )
         for name in saved.settings.keys() & live.settings.keys()
-        if as_stable_json(saved.settings[name]) != as_stable_json(live.settings[name])
+        if dumps(saved.settings[name], sort_keys=True) != dumps(live.settings[name], sort_keys=True)
     ]
-
-
-def as_stable_json(setting: Any) -> str:
-    """A setting as JSON: in one order of its keys, and with null for NaN, as a card has it."""
-    return dumps(without_nan(setting), sort_keys=True)
 
 
 def compare_order(saved: list[str], live: list[str], sides: SideNames) -> list[Difference]:

@@ -1,6 +1,5 @@
 """Reading checkpoints: every byte against its checksum."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -11,29 +10,8 @@ from etils import epath
 
 from ..errors import CardMissing, DamagedCheckpoint
 from . import bundle
-from .card import CARD_KEY, Card
+from .card import UNREADABLE, Card, damage_from, read_card
 from .structure import VariableEntry
-
-# Damage shows in many ways: what is raised depends on which byte is met first.
-UNREADABLE = (tf.errors.OpError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
-
-
-def read_card(checkpoint: epath.PathLike) -> Card:
-    """Reads the card of a checkpoint, given its path without `.index`.
-
-    Raises:
-        DamagedCheckpoint: it is not there, or its files are damaged.
-        CardMissing: it is a checkpoint, and has no card.
-    """
-    try:
-        reader = tf.train.load_checkpoint(str(checkpoint))
-        has_card = reader.has_tensor(CARD_KEY)
-        card = Card.from_json(reader.get_tensor(CARD_KEY)) if has_card else None
-    except UNREADABLE as error:
-        raise damage_from(checkpoint, error) from error
-    if card is None:
-        raise CardMissing(epath.Path(checkpoint))
-    return card
 
 
 def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
@@ -74,13 +52,6 @@ def read_variables(
             raise DamagedCheckpoint(epath.Path(checkpoint), reason)
         values[entry.path] = value
     return values
-
-
-def damage_from(checkpoint: epath.PathLike, error: Exception) -> DamagedCheckpoint:
-    """What an error in reading says of the checkpoint, in one line, without TensorFlow's notes."""
-    reason = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", str(error))
-    reason = " ".join(reason.split()) or type(error).__name__
-    return DamagedCheckpoint(epath.Path(checkpoint), reason[:200])
 
 
 class Tensors:

@@ -8,10 +8,10 @@ import tensorflow as tf
 from etils import epath
 
 from ..errors import CheckpointMismatch, Difference
-from .card import Card
+from .card import Card, read_card
 from .mismatch import find_differences
-from .reader import read_card, read_variables
-from .structure import Structure, children, describe_variables, reachable_variables
+from .reader import read_variables
+from .structure import Structure, children, describe_variables
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,6 @@ class Restorer:
             for entry in entries
             if entry.role == "metric"
         }
-
-    def is_current(self, checkpoint: tf.train.Checkpoint) -> bool:
-        """Whether the checkpoint has just the variables that it had."""
-        keys = {entry.key for entry in self.structure.variables}
-        return reachable_variables(checkpoint).keys() == keys
 
     def restore(self, path: epath.Path) -> Card:
         """Restores a checkpoint and gives its card; on an error no variable was changed.

@@ -10,7 +10,7 @@ from etils import epath
 
 from ..errors import CardMissing, DamagedCheckpoint
 from . import bundle
-from .reader import read_card
+from .card import read_card
 
 
 @dataclass(frozen=True)

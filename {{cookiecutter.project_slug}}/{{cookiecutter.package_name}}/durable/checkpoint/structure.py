@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..compat import as_variable, keras, keras_version
+from ..files import without_nan
 from .naming import models_of, named_layers, unique, variable_paths
 
 # Settings of a layer that change nothing about a trained model, or that its shapes show anyway.
@@ -79,7 +80,7 @@ class Structure:
         """The structure of a checkpoint's parts, whose variables are described already."""
         # One Keras's optimizers and generators cannot go on from the other's.
         identity = {**identity, "keras": keras_version().partition(".")[0]}
-        return cls(describe_layers(parts), variables, optimizer_kinds(parts), identity)
+        return cls(describe_layers(parts), variables, optimizer_kinds(parts), without_nan(identity))
 
     @classmethod
     def from_dictionary(cls, values: dict[str, Any]) -> "Structure":
@@ -90,6 +91,10 @@ class Structure:
             for entry in values["variables"]
         ]
         return cls(layers, variables, values["optimizers"], values["identity"])
+
+    def has_variables_of(self, checkpoint: tf.train.Checkpoint) -> bool:
+        """Whether it is that of a checkpoint with just these variables."""
+        return reachable_variables(checkpoint).keys() == {entry.key for entry in self.variables}
 
 
 def role_of(entry: Mapping[str, str]) -> str:
@@ -163,7 +168,7 @@ def layer_settings(layer: keras.layers.Layer) -> dict[str, Any]:
         settings = layer.get_config()
     except NotImplementedError:  # a layer of the user's that does not tell
         return {}
-    relevant = simplified(settings)
+    relevant = without_nan(simplified(settings))
     policy = getattr(layer, "dtype_policy", None)
     return relevant if policy is None else relevant | {"dtype": policy.name}
 

@@ -6,8 +6,7 @@ import tyro
 from etils import epath
 
 from .. import files
-from ..checkpoint.card import Card
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import Card, read_card
 from ..checkpoint.saver import SAVING_ERRORS
 from ..compat import learning_rate_at
 from ..convert.export import export_model

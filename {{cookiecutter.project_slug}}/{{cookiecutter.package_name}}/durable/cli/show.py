@@ -11,8 +11,8 @@ from etils import epath
 from rich.console import Console
 from rich.filesize import decimal
 
-from ..checkpoint.card import Card
-from ..checkpoint.reader import Tensors, read_card
+from ..checkpoint.card import Card, read_card
+from ..checkpoint.reader import Tensors
 from ..checkpoint.structure import VariableEntry
 from ..evaluation.statistics import Statistics
 from ..files import strict_json

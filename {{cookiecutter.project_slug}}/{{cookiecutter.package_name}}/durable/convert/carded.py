@@ -6,8 +6,9 @@ from typing import Any
 
 from etils import epath
 
+from ..checkpoint.card import read_card
 from ..checkpoint.mismatch import SideNames, compare_layers
-from ..checkpoint.reader import read_card, read_variables
+from ..checkpoint.reader import read_variables
 from ..checkpoint.structure import LayerEntry, describe_layers
 from ..errors import Difference
 from ..run.state import TrainState

@@ -10,8 +10,7 @@ import tensorflow as tf
 from etils import epath
 
 from ..checkpoint import bundle
-from ..checkpoint.card import CARD_KEY, Origin
-from ..checkpoint.reader import UNREADABLE, damage_from
+from ..checkpoint.card import CARD_KEY, UNREADABLE, Origin, damage_from
 from ..compat import keras, learning_rate_at
 from ..data.protocol import Data
 from ..errors import ConfigurationError, DamagedCheckpoint, ImportMismatch

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.reader import UNREADABLE, damage_from, read_tensors
+from ..checkpoint.card import UNREADABLE, damage_from
+from ..checkpoint.reader import read_tensors
 from ..errors import ConfigurationError
 from ..run.state import TrainState
 from .names import ITERATION, STEP, layer_weights, slot_of, targets_of

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.reader import UNREADABLE, damage_from, read_tensors
+from ..checkpoint.card import UNREADABLE, damage_from
+from ..checkpoint.reader import read_tensors
 from ..run.state import TrainState
 from .names import ITERATION, MEANINGS, STEP, match_in_order, trainable_paths
 from .source import Proposal, SourceFile, Spec

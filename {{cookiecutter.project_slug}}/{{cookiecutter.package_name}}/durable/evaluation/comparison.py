@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from json import dumps
 from typing import Any
 
 import tensorflow as tf
 from etils import epath
 
 from ..checkpoint.card import Card
-from ..checkpoint.mismatch import SideNames, as_stable_json, find_differences
+from ..checkpoint.mismatch import SideNames, find_differences
 from ..checkpoint.reader import Tensors, require_good
 from ..checkpoint.restore import Restorer
 from ..checkpoint.structure import Structure
 from ..errors import Difference
+from ..files import without_nan
 from ..run.project import Project
 from ..run.rebuild import rebuild
 from ..run.settings import CALL_SETTINGS, flat
@@ -96,6 +98,11 @@ def compare_with_model(project: Project, checkpoint: epath.Path, sides: SideName
 def described(structure: Structure) -> str:
     """A structure as text, for a strict comparison."""
     return as_stable_json(asdict(structure))
+
+
+def as_stable_json(setting: Any) -> str:
+    """A setting as JSON: in one order of its keys, and with null for NaN, as a card has it."""
+    return dumps(without_nan(setting), sort_keys=True)
 
 
 def writer(card: Card) -> str:

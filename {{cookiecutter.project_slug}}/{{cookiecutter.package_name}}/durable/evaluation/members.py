@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from etils import epath
 
 from ..checkpoint.bundle import step_of
-from ..checkpoint.card import Card
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import Card, read_card
 from ..errors import ConfigurationError
 from ..run.paths import RunPaths
 from ..run.references import all_checkpoints, find, resolve

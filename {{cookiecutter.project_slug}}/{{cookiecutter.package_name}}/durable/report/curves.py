@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from ..checkpoint.bundle import find_checkpoints, step_of
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
 from ..files import entry_names
 from ..run.history import read_history, read_objects

@@ -5,7 +5,7 @@ import re
 from etils import epath
 
 from ..checkpoint import bundle
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
 from .paths import RunPaths
 

@@ -12,8 +12,8 @@ from etils import epath
 
 from .. import files
 from ..checkpoint import bundle, directory
+from ..checkpoint.card import read_card
 from ..checkpoint.directory import Directory
-from ..checkpoint.reader import read_card
 from ..checkpoint.retention import Best
 from ..checkpoint.saver import SAVING_ERRORS
 from ..errors import RewindFailed

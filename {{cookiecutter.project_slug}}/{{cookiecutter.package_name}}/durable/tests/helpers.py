@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from ..checkpoint.card import read_card
 from ..checkpoint.manager import CheckpointManager
-from ..checkpoint.reader import read_card
 from ..compat import as_variable, keras
 from ..data.protocol import SavedSpec
 from ..run import session

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from ..compat import as_variable, keras
 from ..errors import ConfigurationError
 from ..evaluation.averaging import (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from ..compat import keras
 from ..evaluation.statistics import value_difference
 from .helpers import flip, manager_of, run_main, saved_values, small_model, small_state

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from ..evaluation.results import EvaluationResult
 from ..evaluation.scoring import Scores
 from ..run.rebuild import rebuild, restore

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ..checkpoint.reader import read_card, read_variables
+from ..checkpoint.card import read_card
+from ..checkpoint.reader import read_variables
 from ..compat import KERAS_3, keras
 from ..convert import export
 from ..errors import PACKAGE

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from .helpers import files_in, finish, log_of, run_main, saved_values, start
 from .program import commands, training
 

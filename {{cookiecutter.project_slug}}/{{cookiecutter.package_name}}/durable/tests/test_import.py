@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ..checkpoint.card import CARD_KEY
-from ..checkpoint.reader import read_card, read_variables
+from ..checkpoint.card import CARD_KEY, read_card
+from ..checkpoint.reader import read_variables
 from ..compat import KERAS_3, keras
 from ..errors import PACKAGE
 from ..run.rebuild import rebuild, restore

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import tensorflow as tf
 
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from ..compat import keras
 from ..run.start import fork
 from ..run.state import TrainState

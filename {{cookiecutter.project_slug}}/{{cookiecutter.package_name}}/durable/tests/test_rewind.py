@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from .. import files
 from ..checkpoint import bundle
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from ..run import rewind as rewinding
 from .helpers import (
     THREE_EPOCHS,

@@ -5,8 +5,8 @@ import os
 import pytest
 import tensorflow as tf
 
+from ..checkpoint.card import read_card
 from ..checkpoint.manager import CheckpointManager
-from ..checkpoint.reader import read_card
 from ..checkpoint.retention import Best
 from ..checkpoint.saver import Shadow
 from ..compat import keras, variables_of

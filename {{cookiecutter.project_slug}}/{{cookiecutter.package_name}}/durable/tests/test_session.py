@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from ..errors import ConfigurationError, RunLocked
 from ..run import session
 from .helpers import finish, log_of, read_until, saved_values, start

@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from ..compat import keras
 from ..errors import ConfigurationError
 from .helpers import SHAPE, disturb, manager_of, small_state, train_a_little, values_of

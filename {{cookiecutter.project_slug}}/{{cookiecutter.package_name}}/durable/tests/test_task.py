@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ..checkpoint.reader import read_card
+from ..checkpoint.card import read_card
 from ..compat import keras
 from ..data.arrays import ArrayData
 from ..errors import PACKAGE, ConfigurationError

@@ -1,0 +1,50 @@
+"""How many files one must read to follow a save or a restore."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ..checkpoint.manager import CheckpointManager
+from .helpers import THREE_EPOCHS
+from .program import training
+
+DURABLE = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def entered(monkeypatch):
+    """The files of the machinery that a call of each of two methods runs through, by its name."""
+    files = {"save": set(), "restore_or_initialize": set()}
+    for name, found in files.items():
+        monkeypatch.setattr(CheckpointManager, name, watched(name, found))
+    return files
+
+
+def watched(name, found):
+    method = getattr(CheckpointManager, name)
+
+    def note(frame, event, _):
+        file = Path(frame.f_code.co_filename)
+        if event == "call" and file.is_relative_to(DURABLE) and "tests" not in file.parts:
+            found.add(file.relative_to(DURABLE).as_posix())
+
+    def run(*arguments, **settings):
+        sys.setprofile(note)
+        try:
+            return method(*arguments, **settings)
+        finally:
+            sys.setprofile(None)
+
+    return run
+
+
+def test_a_save_and_a_restore_run_through_few_files(root, entered):
+    for epochs in (1, 2):
+        arguments = ["--root", str(root), *THREE_EPOCHS, "--epochs", str(epochs)]
+        assert training.main([*arguments, "--save-mode", "blocking"]) == 0
+
+    assert len(entered["save"]) <= 10, entered
+    assert len(entered["restore_or_initialize"]) <= 9, entered
+    assert entered["save"] >= {"checkpoint/manager.py", "checkpoint/saver.py"}
+    assert entered["restore_or_initialize"] >= {"checkpoint/restore.py", "checkpoint/reader.py"}
