@@ -3,6 +3,9 @@
 import doctest
 import importlib
 import logging
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from ..run.experiment import Hook
 from ..run.start import with_best_metric
 from ..run.state import TrainState
 from ..run.validation import Validation
-from .helpers import manager_of, values_of
+from .helpers import PROJECT, manager_of, values_of
 from .program.experiment import Config
 from .tasks import Adversarial, TwoHeads, images, two_inputs
 
@@ -119,6 +122,54 @@ def test_validation_is_that_of_each_example_once():
     for _ in range(2):
         found = validate()
         assert found["val_loss"] == pytest.approx(float(tf.reduce_mean(losses)), 1e-6)
+
+
+PREDICTIONS = 400  # MB, of all held-out examples together
+MEASURED = f"""
+import resource
+import numpy as np
+import tensorflow as tf
+from {__package__.rpartition(".")[0]}.compat import keras
+from {__package__.rpartition(".")[0]}.data.arrays import ArrayData
+from {__package__.rpartition(".")[0]}.evaluation.scoring import score
+from {__package__.rpartition(".")[0]}.run.experiment import Task
+from {__package__.rpartition(".")[0]}.run.validation import Validation
+
+class Wide(Task):
+    def __init__(self):
+        inputs = keras.Input((1,))
+        self.models = {{"model": keras.Model(inputs, keras.layers.Dense(1000)(inputs))}}
+        self.optimizers = {{"optimizer": keras.optimizers.SGD()}}
+
+    def loss(self, y, outputs):
+        return tf.reduce_mean((outputs - y[:, None]) ** 2, axis=1)
+
+    def metrics(self):
+        return {{}}
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
+
+def data_of(size):
+    examples = np.zeros((size, 1), np.float32), np.zeros(size, np.float32)
+    return ArrayData(examples, examples, 250)
+
+task = Wide()
+for size in 1000, {PREDICTIONS} * 250:
+    data = data_of(size)
+    Validation(task, data)()
+    score([task, task], data)
+    print(peak())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells no peak of memory this way")
+def test_validation_and_evaluation_run_in_flat_memory():
+    process = subprocess.run(
+        [sys.executable, "-c", MEASURED], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    few, many = map(int, process.stdout.split())
+    assert many - few < PREDICTIONS / 4
 
 
 class Mistaken(TwoHeads):
