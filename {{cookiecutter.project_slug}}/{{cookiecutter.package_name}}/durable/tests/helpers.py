@@ -85,7 +85,7 @@ def train_a_little(state, steps=2):
 
 
 def run_main(main, *arguments):
-    """Runs a command in this process; gives its exit code."""
+    """Runs a command in this process and returns its exit code."""
     with pytest.raises(SystemExit) as caught:
         session.run_main(lambda: main([*map(str, arguments)]))
     return caught.value.code
@@ -167,7 +167,7 @@ def start(*arguments, command="train", path=PROJECT, cwd=None, under=(), preexec
 
 
 def finish(process):
-    """Waits for a process; gives its exit code and what it printed."""
+    """Waits for a process, and returns its exit code and what it printed."""
     output, errors = process.communicate(timeout=300)
     return process.returncode, output, errors
 

@@ -107,7 +107,7 @@ def begin(script, *under, before="", **options):
 
 
 def outcome(process):
-    """Waits for a process; gives its exit code and what it printed."""
+    """Waits for a process, and returns its exit code and what it printed."""
     output, errors = process.communicate(timeout=LONG)
     return process.returncode, output, errors
 
