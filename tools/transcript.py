@@ -22,9 +22,6 @@ from rich.text import Text
 WIDTH = 100
 BLOCK = re.compile(r"(?:<!-- picture: ([\w.-]+) -->\n)?```console\n(.*?)```\n", re.DOTALL)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-NOISE = re.compile(
-    r"^(WARNING: All log messages|[IWE]0000 |\d{4}-\d\d-\d\d .*: [IWE] ).*\n", re.MULTILINE
-)
 
 
 def main(project: Path, page: Path) -> None:
@@ -56,7 +53,6 @@ def run(command: str, folder: Path, python: Path) -> str:
         "COLUMNS": str(WIDTH),
         "FORCE_COLOR": "1" if "-m my_experiment" in command else "",
         "PATH": f"{python}{os.pathsep}{os.environ['PATH']}",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
     }
     process = subprocess.run(
         ["bash", "-c", command],
@@ -68,7 +64,7 @@ def run(command: str, folder: Path, python: Path) -> str:
         encoding="utf-8",
         check=False,
     )
-    return NOISE.sub("", process.stdout).replace(f"{folder}/", "")
+    return process.stdout.replace(f"{folder}/", "")
 
 
 def draw(text: str, picture: Path) -> None:

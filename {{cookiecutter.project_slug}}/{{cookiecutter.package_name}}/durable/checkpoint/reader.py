@@ -1,6 +1,5 @@
 """Reading checkpoints: every byte against its checksum."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,46 +11,6 @@ from ..errors import CardMissing, DamagedCheckpoint
 from . import bundle
 from .card import UNREADABLE, Card, damage_from, read_card
 from .structure import VariableEntry
-
-
-def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
-    """Reads everything in a checkpoint, by key. TensorFlow checks each tensor's checksum.
-
-    Raises:
-        DamagedCheckpoint: it is not there, or its files are damaged.
-    """
-    try:
-        reader = tf.train.load_checkpoint(str(checkpoint))
-        types = reader.get_variable_to_dtype_map()
-        with tf.device("CPU:0"):
-            tensors = tf.raw_ops.RestoreV2(
-                prefix=str(checkpoint),
-                tensor_names=list(types),
-                shape_and_slices=[""] * len(types),
-                dtypes=list(types.values()),
-            )
-    except UNREADABLE as error:
-        raise damage_from(checkpoint, error) from error
-    return dict(zip(types, tensors, strict=True))
-
-
-def read_variables(
-    checkpoint: epath.PathLike, entries: Iterable[VariableEntry]
-) -> dict[str, tf.Tensor]:
-    """Reads a whole checkpoint and gives the values of the entries, by path.
-
-    Raises:
-        DamagedCheckpoint: a value is missing, or is not what its entry says, or cannot be read.
-    """
-    tensors = read_tensors(checkpoint)
-    values = {}
-    for entry in entries:
-        value = tensors.get(entry.key)
-        if value is None or value.shape != entry.shape or value.dtype.name != entry.dtype:
-            reason = f"{entry.path} is not what the card says"
-            raise DamagedCheckpoint(epath.Path(checkpoint), reason)
-        values[entry.path] = value
-    return values
 
 
 class Tensors:

@@ -1,17 +1,16 @@
 """Restoring: everything or nothing."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import tensorflow as tf
 from etils import epath
 
-from ..errors import CheckpointMismatch, Difference
-from .card import Card, read_card
+from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference
+from .card import UNREADABLE, Card, damage_from, read_card
 from .mismatch import find_differences
-from .reader import read_variables
-from .structure import Structure, children, describe_variables
+from .structure import Structure, VariableEntry, children, describe_variables
 
 log = logging.getLogger(__name__)
 
@@ -110,3 +109,43 @@ def metrics_of(structure: Structure) -> set[tuple[str, tuple[int, ...], str]]:
         for entry in structure.variables
         if entry.role == "metric"
     }
+
+
+def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
+    """Reads everything in a checkpoint, by key. TensorFlow checks each tensor's checksum.
+
+    Raises:
+        DamagedCheckpoint: it is not there, or its files are damaged.
+    """
+    try:
+        reader = tf.train.load_checkpoint(str(checkpoint))
+        types = reader.get_variable_to_dtype_map()
+        with tf.device("CPU:0"):
+            tensors = tf.raw_ops.RestoreV2(
+                prefix=str(checkpoint),
+                tensor_names=list(types),
+                shape_and_slices=[""] * len(types),
+                dtypes=list(types.values()),
+            )
+    except UNREADABLE as error:
+        raise damage_from(checkpoint, error) from error
+    return dict(zip(types, tensors, strict=True))
+
+
+def read_variables(
+    checkpoint: epath.PathLike, entries: Iterable[VariableEntry]
+) -> dict[str, tf.Tensor]:
+    """Reads a whole checkpoint and gives the values of the entries, by path.
+
+    Raises:
+        DamagedCheckpoint: a value is missing, or is not what its entry says, or cannot be read.
+    """
+    tensors = read_tensors(checkpoint)
+    values = {}
+    for entry in entries:
+        value = tensors.get(entry.key)
+        if value is None or value.shape != entry.shape or value.dtype.name != entry.dtype:
+            reason = f"{entry.path} is not what the card says"
+            raise DamagedCheckpoint(epath.Path(checkpoint), reason)
+        values[entry.path] = value
+    return values

@@ -8,7 +8,7 @@ from etils import epath
 
 from ..checkpoint.card import read_card
 from ..checkpoint.mismatch import SideNames, compare_layers
-from ..checkpoint.reader import read_variables
+from ..checkpoint.restore import read_variables
 from ..checkpoint.structure import LayerEntry, describe_layers
 from ..errors import Difference
 from ..run.state import TrainState

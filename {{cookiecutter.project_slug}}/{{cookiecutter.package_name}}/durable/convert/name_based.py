@@ -8,7 +8,7 @@ import tensorflow as tf
 from etils import epath
 
 from ..checkpoint.card import UNREADABLE, damage_from
-from ..checkpoint.reader import read_tensors
+from ..checkpoint.restore import read_tensors
 from ..errors import ConfigurationError
 from ..run.state import TrainState
 from .names import ITERATION, STEP, layer_weights, slot_of, targets_of

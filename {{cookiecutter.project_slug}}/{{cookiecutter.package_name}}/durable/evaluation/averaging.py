@@ -14,7 +14,7 @@ from etils import epath
 from ..checkpoint.card import Card, Origin
 from ..checkpoint.mismatch import find_differences
 from ..checkpoint.naming import named_layers
-from ..checkpoint.reader import read_variables
+from ..checkpoint.restore import read_variables
 from ..checkpoint.structure import Structure, VariableEntry, describe_variables, reachable_variables
 from ..compat import as_variable, keras
 from ..data.protocol import Data

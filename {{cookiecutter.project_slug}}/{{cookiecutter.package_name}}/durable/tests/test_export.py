@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from ..checkpoint.card import read_card
-from ..checkpoint.reader import read_variables
+from ..checkpoint.restore import read_variables
 from ..compat import KERAS_3, keras
 from ..convert import export
 from ..errors import PACKAGE

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from ..checkpoint.card import CARD_KEY, read_card
-from ..checkpoint.reader import read_variables
+from ..checkpoint.restore import read_variables
 from ..compat import KERAS_3, keras
 from ..errors import PACKAGE
 from ..run.rebuild import rebuild, restore

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from ..checkpoint.card import read_card
-from ..checkpoint.reader import read_variables
+from ..checkpoint.restore import read_variables
 from ..convert.names import canonical_path
 from . import v1_network
 from .helpers import files_in, run_main

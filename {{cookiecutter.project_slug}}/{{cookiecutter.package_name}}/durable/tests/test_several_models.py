@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from ..checkpoint.card import read_card
-from ..checkpoint.reader import read_variables
+from ..checkpoint.restore import read_variables
 from ..cli.evaluate import evaluate
 from ..cli.main import run_command
 from ..run.project import Project
