@@ -45,7 +45,6 @@ from .run.experiment import Task as Task
 from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
 from .run.paths import RunPaths as RunPaths
-from .run.project import Project as Project
 from .run.session import (
     RunLock as RunLock,
 )
@@ -61,6 +60,7 @@ from .run.session import (
 from .run.session import (
     run_main as run_main,
 )
+from .run.settings import Project as Project
 from .run.settings import RunSettings as RunSettings
 from .run.settings import require as require
 from .run.start import (

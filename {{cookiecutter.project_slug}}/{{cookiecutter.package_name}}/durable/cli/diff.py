@@ -10,8 +10,8 @@ from ..checkpoint.mismatch import SideNames
 from ..errors import ConfigurationError, format_differences
 from ..evaluation.comparison import Comparison, compare_checkpoints, compare_with_model
 from ..run.paths import RunPaths
-from ..run.project import Project
 from ..run.references import find, resolve
+from ..run.settings import Project
 from .console import Options, aligned, number, print_json, print_text
 
 

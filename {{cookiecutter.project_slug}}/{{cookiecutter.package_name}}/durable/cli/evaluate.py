@@ -12,7 +12,7 @@ from ..evaluation.averaging import average, keep_average
 from ..evaluation.members import Member, find_member, find_members
 from ..evaluation.results import EvaluationResult
 from ..evaluation.scoring import Scores, load_task, open_data, score
-from ..run.project import Project
+from ..run.settings import Project
 from ..run.start import require_new
 from .console import Options
 

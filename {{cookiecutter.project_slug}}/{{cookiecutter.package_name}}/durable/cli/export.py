@@ -12,9 +12,9 @@ from ..compat import learning_rate_at
 from ..convert.export import export_model
 from ..convert.name_based import write_name_based
 from ..errors import ConfigurationError, ExportFailed
-from ..run.project import Project
 from ..run.rebuild import Rebuilt, rebuild, restore
 from ..run.references import find, resolve
+from ..run.settings import Project
 from .console import Options, print_json
 
 

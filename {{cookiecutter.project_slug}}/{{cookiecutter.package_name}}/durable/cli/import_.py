@@ -16,8 +16,7 @@ from ..convert.plan import Plan, make_plan, read_mapping, rename
 from ..convert.source import SourceFile, require_one_model
 from ..errors import ImportMismatch, format_differences
 from ..files import absolute
-from ..run.project import Project
-from ..run.settings import RunSettings, flat
+from ..run.settings import Project, RunSettings, flat
 from ..run.start import require_new
 from .console import Options, aligned, print_json, print_text
 

@@ -12,8 +12,8 @@ from ..checkpoint.directory import Directory
 from ..checkpoint.reader import condition_of
 from ..errors import ConfigurationError
 from ..run.paths import RunPaths
-from ..run.project import Project
 from ..run.references import all_checkpoints
+from ..run.settings import Project
 from .console import Options, aligned, flowed, print_json, print_text
 
 COLUMNS = ("step", "epoch", "age", "size", "TensorFlow", "Keras")

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..errors import PACKAGE, ConfigurationError
 from ..quiet import import_tensorflow
-from ..run.project import Project
+from ..run.settings import Project
 
 # Each command: the module and the function in it, and a line for the help.
 GROUPS = {

@@ -9,8 +9,8 @@ from ..checkpoint.directory import Directory
 from ..checkpoint.reader import condition_of
 from ..errors import ConfigurationError
 from ..run.paths import RunPaths
-from ..run.project import Project
 from ..run.references import find, resolve
+from ..run.settings import Project
 from .console import Options, print_json
 
 

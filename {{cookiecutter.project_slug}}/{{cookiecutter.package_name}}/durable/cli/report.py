@@ -17,7 +17,7 @@ from ..evaluation.results import decimal, png
 from ..files import absolute, write_bytes
 from ..report.curves import VALIDATION_PREFIX, Run, metric_names, read_run
 from ..report.drawing import COLORS, MOST_PANELS, draw
-from ..run.project import Project
+from ..run.settings import Project
 from .console import CommonOptions, print_json
 
 

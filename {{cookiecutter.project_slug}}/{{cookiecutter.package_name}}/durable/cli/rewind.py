@@ -5,10 +5,10 @@ import tyro
 from ..checkpoint.card import Card
 from ..checkpoint.reader import require_good
 from ..run.paths import RunPaths
-from ..run.project import Project
 from ..run.references import find, resolve
 from ..run.rewind import Rewound, rewind
 from ..run.session import RunLock
+from ..run.settings import Project
 from .console import Options, print_json
 
 

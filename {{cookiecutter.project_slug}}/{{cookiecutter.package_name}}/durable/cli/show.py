@@ -16,9 +16,8 @@ from ..checkpoint.reader import Tensors
 from ..checkpoint.structure import VariableEntry
 from ..evaluation.statistics import Statistics
 from ..files import strict_json
-from ..run.project import Project
 from ..run.references import locate
-from ..run.settings import flat
+from ..run.settings import Project, flat
 from .console import (
     Options,
     aligned,

@@ -21,7 +21,7 @@ from ..errors import ConfigurationError
 from ..files import TEMPORARY, absolute
 from ..run.history import read_objects
 from ..run.paths import RunPaths
-from ..run.project import Project
+from ..run.settings import Project
 
 KILLED, STRAIGHT = "killed", "straight"
 SAVE_EVERY, LOG_EVERY = 15, 10  # steps: often, so that many kills hit a save

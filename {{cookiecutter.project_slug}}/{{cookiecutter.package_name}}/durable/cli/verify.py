@@ -5,8 +5,8 @@ import tyro
 from ..checkpoint import bundle
 from ..checkpoint.reader import Condition, condition_of
 from ..errors import DamagedCheckpoint
-from ..run.project import Project
 from ..run.references import all_checkpoints, locate
+from ..run.settings import Project
 from .console import Options, print_json
 
 

@@ -15,8 +15,7 @@ from ..compat import keras, learning_rate_at
 from ..data.protocol import Data
 from ..errors import ConfigurationError, DamagedCheckpoint, ImportMismatch
 from ..run.experiment import Experiment
-from ..run.project import Project
-from ..run.settings import RunSettings, config_from
+from ..run.settings import Project, RunSettings, config_from
 from ..run.start import create_run
 from ..run.state import TrainState
 from .carded import CardedCheckpoint

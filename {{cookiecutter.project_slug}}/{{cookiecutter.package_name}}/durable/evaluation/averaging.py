@@ -20,8 +20,8 @@ from ..compat import as_variable, keras
 from ..data.protocol import Data
 from ..errors import CheckpointMismatch, Difference
 from ..run.experiment import Batch, Task
-from ..run.project import Project
 from ..run.rebuild import experiment_of, rebuild, restore
+from ..run.settings import Project
 from ..run.start import create_run
 from ..run.state import TrainState
 from .members import Member, newest_of

@@ -15,9 +15,8 @@ from ..checkpoint.restore import Restorer
 from ..checkpoint.structure import Structure
 from ..errors import Difference
 from ..files import without_nan
-from ..run.project import Project
 from ..run.rebuild import rebuild
-from ..run.settings import CALL_SETTINGS, flat
+from ..run.settings import CALL_SETTINGS, Project, flat
 from .statistics import ValueDifference, value_difference
 
 

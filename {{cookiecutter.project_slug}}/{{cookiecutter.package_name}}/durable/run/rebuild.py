@@ -12,8 +12,7 @@ from ..checkpoint.restore import Restorer
 from ..data.protocol import Data, DataSpec, SavedSpec, spec_from_json
 from ..errors import ConfigurationError
 from .experiment import Experiment
-from .project import Project
-from .settings import config_from
+from .settings import Project, config_from
 from .state import TrainState
 
 

@@ -1,16 +1,20 @@
-"""The settings that the machinery reads, and the whole configuration as JSON."""
+"""What a project hands over: its settings, whole or as JSON, its paths and its experiment."""
 
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 
 from etils import epath
 
 from ..errors import ConfigurationError
 from ..files import strict_json, write_text
+from .paths import RunPaths
+
+if TYPE_CHECKING:  # no TensorFlow yet: see `quiet`
+    from .experiment import Experiment
 
 log = logging.getLogger(__name__)
 
@@ -176,3 +180,21 @@ def config_from(values: Mapping[str, Any], kind: type[Settings]) -> Settings:
             value = config_from(value, hints[name])
         known[name] = tuple(value) if isinstance(value, list) else value
     return kind(**known)
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the commands are given.
+
+    Attributes:
+        config: the class of the configuration.
+        paths: the class of the paths.
+        load_experiment: imports the class of the experiment; called by the commands that need the
+            models, so that the others work while a file of a model is broken.
+        train: the command line that starts training, for the command that kills it.
+    """
+
+    config: type[RunSettings]
+    paths: type[RunPaths]
+    load_experiment: Callable[[], Callable[[Any], "Experiment"]]
+    train: tuple[str, ...] = ()

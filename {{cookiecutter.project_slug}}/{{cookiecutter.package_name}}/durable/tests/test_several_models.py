@@ -12,7 +12,7 @@ from ..checkpoint.card import read_card
 from ..checkpoint.restore import read_variables
 from ..cli.evaluate import evaluate
 from ..cli.main import run_command
-from ..run.project import Project
+from ..run.settings import Project
 from .helpers import log_of, run_main
 from .program import training
 from .program.experiment import Config, Experiment, Paths

@@ -17,8 +17,7 @@ from ...errors import ConfigurationError
 from ...files import absolute
 from ...run.experiment import Task
 from ...run.paths import RunPaths
-from ...run.project import Project
-from ...run.settings import RunSettings, require
+from ...run.settings import Project, RunSettings, require
 from .models import build_model, build_optimizer
 
 ROOT_VARIABLE = "DURABLE_TESTS_ROOT"
