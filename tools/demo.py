@@ -102,10 +102,12 @@ def read_outcome(project: Path, run: str, output: str) -> Outcome:
             str(TEMPLATE / "tools" / "digest.py"),
             str(folder / "checkpoints" / f"ckpt-{step}"),
         ],
-        stdout=subprocess.PIPE,
+        capture_output=True,  # what TensorFlow says as it starts is shown only if it fails
         text=True,
-        check=True,
+        check=False,
     )
+    if digest.returncode:
+        sys.exit(digest.stderr)
     return Outcome(
         step=step,
         epoch=read_step(COMPLETE_EPOCH, output),

@@ -16,7 +16,7 @@ CARD = "card/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def digest(checkpoint: str) -> str:
-    """Gives the SHA-256 of every tensor but the card: its name, type, shape and bytes."""
+    """Returns the SHA-256 of every tensor but the card: its name, type, shape and bytes."""
     reader = tf.train.load_checkpoint(checkpoint)
     content = hashlib.sha256()
     for name in sorted(reader.get_variable_to_dtype_map()):
