@@ -34,6 +34,33 @@ def as_variable(trackable: object) -> tf.Variable | None:
     return value if isinstance(value, tf.Variable) else None
 
 
+# The class that defines, for all trackable objects, how one saves more than variables.
+_TRACKABLE: Any = next(kind for kind in tf.Module.__mro__ if "_serialize_to_tensors" in vars(kind))
+_HOOKS = ("_serialize_to_tensors", "_gather_saveables_for_checkpoint")
+
+
+def has_own_state(trackable: object) -> bool:
+    """Whether TensorFlow saves of an object, which is no variable, something of its own.
+
+    An iterator has that, a mutable table, Python state. There is no public way to ask.
+    """
+    kind = type(trackable)
+    usual = [getattr(_TRACKABLE, hook) for hook in _HOOKS]
+    return [getattr(kind, hook, known) for hook, known in zip(_HOOKS, usual, strict=True)] != usual
+
+
+def is_whole_number(value: object) -> bool:
+    """Whether a value is one whole number, or a variable or a tensor that holds one."""
+    if not hasattr(value, "dtype") or not hasattr(value, "shape"):
+        return isinstance(value, int)
+    return tuple(value.shape) == () and tf.as_dtype(value.dtype).is_integer
+
+
+def whole_number(value: Any) -> int:
+    """The number that a number, a tensor or a variable, mirrored ones included, holds."""
+    return int(tf.convert_to_tensor(value).numpy())
+
+
 def named_variables(owner: object) -> list[tuple[str, tf.Variable]]:
     """All variables of a model, a layer or an optimizer, with the names that Keras gave them.
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from etils import epath
 
+from .errors import ConfigurationError
+
 TEMPORARY = "_temp"
 
 
@@ -91,6 +93,18 @@ def synchronize(path: epath.Path) -> None:
 def is_remote(path: epath.Path) -> bool:
     """Whether a path is one of remote storage, such as gs://bucket/runs."""
     return "://" in os.fspath(path)
+
+
+def require_literal(path: epath.PathLike) -> None:
+    """Raises ConfigurationError for a folder whose name TensorFlow would expand as a pattern.
+
+    It would save there, and find other files, or none, when it reads.
+    """
+    if found := sorted(set(os.fspath(path)) & set("*?[" + ("\\" if os.name == "posix" else ""))):
+        raise ConfigurationError(
+            f"{path} cannot hold checkpoints: TensorFlow takes for a pattern what has "
+            f"{' or '.join(found)} in its name. Give another folder."
+        )
 
 
 def absolute(path: str) -> str:

@@ -54,6 +54,11 @@ def is_whole(checkpoint: epath.Path) -> bool:
     return index_file(checkpoint).exists() and bool(data_files(checkpoint))
 
 
+def is_unfinished(checkpoint: epath.Path) -> bool:
+    """Whether it is being saved or removed, or was when the process ended."""
+    return not index_file(checkpoint).exists() and files.temporary_folder(checkpoint).exists()
+
+
 def pin_file(checkpoint: epath.Path) -> epath.Path:
     """The file that pins a checkpoint."""
     return checkpoint.parent / f"{checkpoint.name}.pinned"

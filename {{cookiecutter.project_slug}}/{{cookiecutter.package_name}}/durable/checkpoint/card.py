@@ -4,6 +4,7 @@ import json
 import math
 import platform
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,7 +15,6 @@ from etils import epath
 from ..compat import keras_version
 from ..errors import CardMissing, DamagedCheckpoint
 from ..files import strict_json
-from .structure import Structure
 
 CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
 # Damage shows in many ways: what is raised depends on which byte is met first.
@@ -33,6 +33,73 @@ def versions() -> dict[str, str]:
 def now() -> str:
     """The time in UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class VariableEntry:
+    """One variable of a checkpoint.
+
+    Attributes:
+        path: its lasting name.
+        key: its name in TensorFlow's files.
+        shape: its shape; None is a length that may change.
+        dtype: its type, by name.
+        role: model, optimizer, metric or run. A metric may start anew.
+    """
+
+    path: str
+    key: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    role: str
+
+    def describes(self, shape: Sequence[int], dtype: str) -> bool:
+        """Whether a value is of this shape, in which a length may be open, and of this type."""
+        return tf.TensorShape(self.shape).is_compatible_with(shape) and dtype == self.dtype
+
+
+@dataclass(frozen=True)
+class LayerEntry:
+    """One layer: its path, its class and the settings it was made with."""
+
+    path: str
+    kind: str
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What must agree for a checkpoint to fit.
+
+    Attributes:
+        layers: the layers of the models, in order.
+        variables: every variable.
+        optimizers: the class of each optimizer, by its name in the checkpoint.
+        identity: the settings that a run must keep.
+        others: the paths of what is saved besides variables: iterators, tables, Python state.
+    """
+
+    layers: list[LayerEntry]
+    variables: list[VariableEntry]
+    optimizers: dict[str, str]
+    identity: dict[str, Any]
+    others: list[str] = field(default_factory=list)
+
+    @classmethod
+    def from_dictionary(cls, values: dict[str, Any]) -> "Structure":
+        """The structure that `asdict` and JSON made `values` from."""
+        layers = [LayerEntry(**entry) for entry in values["layers"]]
+        variables = [
+            VariableEntry(**entry | {"shape": tuple(entry["shape"]), "role": role_of(entry)})
+            for entry in values["variables"]
+        ]
+        others = values.get("others", [])
+        return cls(layers, variables, values["optimizers"], values["identity"], others)
+
+
+def role_of(entry: Mapping[str, str]) -> str:
+    """The role of a variable, as a card tells it; the first edition had none for its means."""
+    return "metric" if entry["path"].startswith("totals/") else entry["role"]
 
 
 @dataclass(frozen=True)

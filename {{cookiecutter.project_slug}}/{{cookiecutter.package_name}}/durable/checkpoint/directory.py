@@ -2,7 +2,9 @@
 
 import re
 
+import tensorflow as tf
 from etils import epath
+from google.protobuf import text_format
 
 from .. import files
 from . import bundle
@@ -18,15 +20,23 @@ class Directory:
     Args:
         folder: the directory; it need not be there yet.
         name: the part of the checkpoints' names before the step.
+
+    Raises:
+        ConfigurationError: the folder's name is a pattern to TensorFlow.
     """
 
     def __init__(self, folder: epath.PathLike, name: str = "ckpt") -> None:
+        files.require_literal(folder)
         self.folder = epath.Path(folder)
         self.name = name
 
     def found(self) -> list[epath.Path]:
-        """Every checkpoint that at least one file belongs to, oldest first."""
-        return bundle.find_checkpoints(self.folder, self.name)
+        """Every checkpoint that at least one file belongs to, oldest first.
+
+        What an interrupted save or removal left is none.
+        """
+        found = bundle.find_checkpoints(self.folder, self.name)
+        return [checkpoint for checkpoint in found if not bundle.is_unfinished(checkpoint)]
 
     def whole(self) -> list[epath.Path]:
         """The checkpoints whose files are all there, oldest first."""
@@ -40,23 +50,53 @@ class Directory:
         """Checkpoints newer than any that is there, of which only the state file knows."""
         found = self.found()
         newest = bundle.step_of(found[-1]) if found else -1
-        recorded = recorded_checkpoints(self.folder)
-        return [path for path in recorded if bundle.step_of(path) > newest]
+        named = [
+            path
+            for path in recorded_checkpoints(self.folder)
+            if path.name.rpartition("-")[0] == self.name
+        ]
+        return [path for path in named if bundle.step_of(path) > newest]
 
     def is_empty(self) -> bool:
         """Whether there is no trace of a checkpoint: no usable, no damaged and no missing one."""
         return not (self.found() or self.missing() or self.damaged())
 
+    def make_readable(self) -> None:
+        """Puts a state file right that TensorFlow could not read, and changes nothing else."""
+        try:
+            tf.train.get_checkpoint_state(str(self.folder))
+        except (ValueError, tf.errors.OpError, text_format.ParseError):
+            repair_state(self.folder, self.whole())
+
     def tidy(self) -> None:
         """Removes what killed saves left, and puts the state file right."""
         if self.folder.exists():
-            sweep(self.folder)
+            self.sweep()
             repair_state(self.folder, self.whole())
 
-    def prune(self, retention: Retention) -> None:
-        """Removes the checkpoints that the retention does not keep."""
+    def sweep(self) -> None:
+        """Removes what killed saves and removals of these checkpoints left, and nothing else."""
+        if not self.folder.exists():
+            return
+        name = re.escape(self.name)
+        left_over = re.compile(rf"({name}-\d+){files.TEMPORARY}")
+        own_text = re.compile(rf"({STATE_FILE}|{name}-\d+\.pinned){files.TEMPORARY}")
+        for entry in list(self.folder.iterdir()):
+            if (match := left_over.fullmatch(entry.name)) and entry.is_dir():
+                bundle.clear_unfinished(self.folder / match[1])
+            elif own_text.fullmatch(entry.name) and entry.is_file():
+                entry.unlink()
+
+    def prune(self, retention: Retention, saved: epath.Path) -> None:
+        """Removes the checkpoints that the retention does not keep.
+
+        Args:
+            retention: chooses.
+            saved: has just been saved, and stays, even where its number is not the newest.
+        """
         whole = self.whole()
-        kept = retention.choose(whole)
+        chosen = [*retention.choose(whole), saved]
+        kept = [checkpoint for checkpoint in whole if checkpoint in chosen]
         write_state(self.folder, kept)
         for checkpoint in whole:
             if checkpoint not in kept and not bundle.is_pinned(checkpoint):  # it may be by now
@@ -106,12 +146,3 @@ def repair_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
     named = checkpoints or recorded_checkpoints(directory)
     if named or (directory / STATE_FILE).exists():
         write_state(directory, named)
-
-
-def sweep(directory: epath.Path) -> None:
-    """Removes what killed saves and removals left in the directory."""
-    for left_over in directory.glob(f"*{files.TEMPORARY}"):
-        if left_over.is_dir():
-            bundle.clear_unfinished(directory / left_over.name.removesuffix(files.TEMPORARY))
-        else:
-            left_over.unlink()

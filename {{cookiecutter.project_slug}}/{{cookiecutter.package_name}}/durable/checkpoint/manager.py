@@ -8,13 +8,15 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
+from ..compat import whole_number
 from ..errors import CheckpointExists, DamagedCheckpoint, NoUsableCheckpoint
-from . import bundle, directory
+from . import bundle
 from .card import Card, Origin
 from .directory import Directory
 from .restore import Restorer
 from .retention import Best, Retention
 from .saver import Failures, Saver
+from .structure import complete_graph, find_counter
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         step_counter: tells the step; `checkpoint.step` where it is not given.
         checkpoint_interval: steps that `save` lets pass between two saves.
         init_fn: called by `restore_or_initialize` where there is no checkpoint.
+        last_checkpoint_step: the step of the last save, from which `checkpoint_interval` counts.
         best: keeps a copy of the checkpoint with the best metrics.
         steps_per_epoch: lets cards and messages tell the epoch.
         element_spec: what a batch is, for the cards, as JSON can hold it.
@@ -48,6 +51,9 @@ class CheckpointManager(tf.train.CheckpointManager):
 
     Attributes:
         origin: what the run was started from, for the cards; a restored checkpoint tells its own.
+
+    Raises:
+        ConfigurationError: checkpoints cannot be saved in such a place, or not of these objects.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         step_counter: tf.Variable | None = None,
         checkpoint_interval: int | None = None,
         init_fn: Callable[[], None] | None = None,
+        last_checkpoint_step: int | None = None,
         *,
         best: Best | None = None,
         steps_per_epoch: int | None = None,
@@ -71,7 +78,9 @@ class CheckpointManager(tf.train.CheckpointManager):
     ) -> None:
         self._files = Directory(directory, checkpoint_name)
         self._retention = Retention(max_to_keep, keep_checkpoint_every_n_hours)
-        self._counter = getattr(checkpoint, "step", None) if step_counter is None else step_counter
+        self._counter = find_counter(checkpoint, step_counter)
+        self._interval = checkpoint_interval
+        self._last_step = last_checkpoint_step
         self._initialize = init_fn
         self._best = best
         self._steps_per_epoch = steps_per_epoch
@@ -84,7 +93,8 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._missing = self._files.missing()
         self.origin: Origin | None = None
         self._newest: epath.Path | None = None
-        self._tidy()
+        self._is_tidy = False
+        self._files.make_readable()
         super().__init__(
             checkpoint,
             str(directory),
@@ -97,12 +107,14 @@ class CheckpointManager(tf.train.CheckpointManager):
         )
 
     def _describe(self, checkpoint: tf.train.Checkpoint) -> None:
-        self._restorer = Restorer(checkpoint, self._identity)
-        self._saver = Saver(checkpoint, background=self._background)
+        _ = checkpoint.save_counter  # made when it is first asked for; it is a part of the graph
+        self._graph = complete_graph(checkpoint)
+        self._restorer = Restorer(checkpoint, self._identity, self._graph)
+        self._saver = Saver(self._graph, background=self._background)
 
     def _refresh(self) -> None:
-        """Takes in variables that were made after the manager was, as an optimizer's may be."""
-        if not self._restorer.structure.has_variables_of(self.checkpoint):
+        """Takes in objects that were made or replaced since, as an optimizer's slots may be."""
+        if not self._graph.is_still_that_of(self.checkpoint):
             self._describe(self.checkpoint)
 
     @property
@@ -150,15 +162,18 @@ class CheckpointManager(tf.train.CheckpointManager):
                 say. Nothing is left of the failed checkpoint.
         """
         self.collect(wait=True)
-        self._refresh()
-        whole = self._files.whole()
-        number = self._next_number(whole) if checkpoint_number is None else int(checkpoint_number)
-        if check_interval and self.checkpoint_interval and whole:  # noqa: SIM102
-            if number - bundle.step_of(whole[-1]) < self.checkpoint_interval:
-                return None
+        step = None if self._counter is None else whole_number(self._counter)
+        if self._interval is not None and not self._is_due(step, check_interval=check_interval):
+            return None
+        number = self._number(checkpoint_number, step)
         path = self._files.folder / f"{self._files.name}-{number}"
         if bundle.files_of(path):
             raise CheckpointExists(path)
+        if not self._is_tidy:  # here and not sooner: who only reads must not disturb who saves
+            self._tidy()
+        # TensorFlow's own `Checkpoint.save` goes on counting from here.
+        self.checkpoint.save_counter.assign(number)
+        self._refresh()
         with self._failures:
             if before is not None:
                 before()
@@ -166,8 +181,25 @@ class CheckpointManager(tf.train.CheckpointManager):
             self._saver.save(path, self._card(number, metrics or {}), afterwards)
             if not self._background:
                 self._failures.end()
+            self._last_step = step
             return str(path)
         return None
+
+    def _is_due(self, step: int | None, *, check_interval: bool) -> bool:
+        """Whether the interval has passed, by the step counter."""
+        if step is None or self._last_step is None:
+            return True
+        due = self._last_step + (self._interval or 0) if check_interval else self._last_step + 1
+        return step >= due
+
+    def _number(self, given: int | tf.Variable | None, step: int | None) -> int:
+        """The number of the next checkpoint."""
+        if given is not None:
+            return whole_number(given)
+        if step is not None:
+            return step
+        whole = self._files.whole()
+        return bundle.step_of(whole[-1]) + 1 if whole else 1
 
     def collect(self, *, wait: bool = False) -> None:
         """Looks at a save in the background that has ended; call it now and then.
@@ -181,6 +213,10 @@ class CheckpointManager(tf.train.CheckpointManager):
         with self._failures:
             if self._saver.collect(wait=wait):
                 self._failures.end()
+
+    def sync(self) -> None:
+        """Waits for the save that is under way in the background."""
+        self.collect(wait=True)
 
     def finish(self) -> None:
         """Waits for the last save.
@@ -197,7 +233,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._newest = path
         if self._best is not None:
             self._best.keep_if_better(path, metrics)
-        self._files.prune(self._retention)
+        self._files.prune(self._retention, saved=path)
 
     def restore_or_initialize(self) -> str | None:
         """Restores the newest usable checkpoint.
@@ -220,6 +256,8 @@ class CheckpointManager(tf.train.CheckpointManager):
                 continue
             self._set_aside(damaged)
             self.origin, self._newest = card.origin, path
+            self._last_step = None if self._counter is None else whole_number(self._counter)
+            self.checkpoint.save_counter.assign(card.step)
             log.info("Restored %s from %s.", card.place, path)
             self._restorer.tell_fresh_means(path, card)
             return str(path)
@@ -237,12 +275,12 @@ class CheckpointManager(tf.train.CheckpointManager):
                 folder = bundle.set_aside(error.checkpoint)
                 log.warning("Its files were set aside in %s; going on with an older one.", folder)
         self._missing = []
-        self._tidy()
 
     def _tidy(self) -> None:
+        self._is_tidy = True
         self._files.tidy()
-        if self._best is not None and self._best.directory.exists():
-            directory.sweep(self._best.directory)
+        if self._best is not None:
+            Directory(self._best.directory, self._files.name).sweep()
 
     def _card(self, step: int, metrics: Mapping[str, float]) -> Card:
         epoch = step // self._steps_per_epoch if self._steps_per_epoch else None
@@ -256,8 +294,3 @@ class CheckpointManager(tf.train.CheckpointManager):
             self._element_spec,
             self.origin,
         )
-
-    def _next_number(self, whole: list[epath.Path]) -> int:
-        if self._counter is not None:
-            return int(self._counter)
-        return bundle.step_of(whole[-1]) + 1 if whole else 1

@@ -6,7 +6,7 @@ from json import dumps
 from typing import Any
 
 from ..errors import Difference
-from .structure import LayerEntry, Structure, VariableEntry
+from .card import LayerEntry, Structure, VariableEntry
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,47 @@ def find_differences(
         *compare_layers(saved, live, sides),
         *compare_values(saved.optimizers, live.optimizers, sides.saved, sides.model),
         *compare_values(saved.identity, live.identity, sides.saved, sides.configuration),
+        *compare_others(saved.others, live.others, sides),
     ]
     # Slots follow the weights and the optimizer: they are worth a line only where nothing else is.
-    return differences or compare_variables(needed(saved), needed(live), sides)
+    return (
+        differences
+        or compare_variables(needed(saved), needed(live), sides)
+        or compare_attributes(saved, live, sides)
+    )
+
+
+def compare_others(saved: list[str], live: list[str], sides: SideNames) -> list[Difference]:
+    """Iterators, tables and Python state on one side only."""
+    return [
+        *(Difference("-", path, f"only in {sides.saved}") for path in saved if path not in live),
+        *(Difference("+", path, f"only in {sides.model}") for path in live if path not in saved),
+    ]
+
+
+def compare_attributes(saved: Structure, live: Structure, sides: SideNames) -> list[Difference]:
+    """Variables whose names agree while the attributes that they are reached by are swapped.
+
+    Names that Keras gave by number follow the order of the constructor's lines: with two lines
+    swapped, each name means the other layer, and only the attributes tell.
+    """
+    old = {entry.path: entry.key for entry in saved.variables if entry.role == "model"}
+    new = {entry.path: entry.key for entry in live.variables if entry.role == "model"}
+    owners = {key: path for path, key in new.items()}
+    return [
+        Difference(
+            "~",
+            path,
+            f"is {attribute_of(key)} in {sides.saved}, {attribute_of(new[path])} in {sides.model}",
+        )
+        for path, key in old.items()
+        if new.get(path, key) != key and owners.get(key, path) != path
+    ]
+
+
+def attribute_of(key: str) -> str:
+    """The attributes by which TensorFlow reaches a variable: model.query.kernel."""
+    return key.partition("/.ATTRIBUTES")[0].replace("/", ".")
 
 
 def needed(structure: Structure, *, slots: bool = True) -> list[VariableEntry]:

@@ -9,8 +9,7 @@ from etils import epath
 
 from ..errors import CardMissing, DamagedCheckpoint
 from . import bundle
-from .card import UNREADABLE, Card, damage_from, read_card
-from .structure import VariableEntry
+from .card import UNREADABLE, Card, VariableEntry, damage_from, read_card
 
 
 class Tensors:
@@ -49,7 +48,7 @@ class Tensors:
             return False
         shape = self._reader.get_variable_to_shape_map()[entry.key]
         dtype = self._reader.get_variable_to_dtype_map()[entry.key]
-        return tuple(shape) == entry.shape and dtype.name == entry.dtype
+        return entry.describes(shape, dtype.name)
 
 
 # The end of an index that nothing reads: an empty block with its checksum, and a footer. See

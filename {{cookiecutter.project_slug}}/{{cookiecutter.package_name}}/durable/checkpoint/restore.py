@@ -8,9 +8,10 @@ import tensorflow as tf
 from etils import epath
 
 from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference
-from .card import UNREADABLE, Card, damage_from, read_card
+from .card import UNREADABLE, Card, Structure, VariableEntry, damage_from, read_card
+from .graph import ObjectGraph, parts_of
 from .mismatch import find_differences
-from .structure import Structure, VariableEntry, children, describe_variables
+from .structure import complete_graph, describe_structure, describe_variables
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +22,21 @@ class Restorer:
     Args:
         checkpoint: what to restore into.
         identity: the settings that must be the same.
+        graph: the object graph of the checkpoint, where it is known already.
     """
 
-    def __init__(self, checkpoint: tf.train.Checkpoint, identity: Mapping[str, object]) -> None:
-        described = describe_variables(checkpoint)
+    def __init__(
+        self,
+        checkpoint: tf.train.Checkpoint,
+        identity: Mapping[str, object],
+        graph: ObjectGraph | None = None,
+    ) -> None:
+        graph = complete_graph(checkpoint) if graph is None else graph
+        self._checkpoint = checkpoint
+        described = describe_variables(checkpoint, graph)
         self._variables = {path: variable for path, (_, variable) in described.items()}
         entries = [entry for entry, _ in described.values()]
-        self.structure = Structure.of(children(checkpoint), entries, identity)
+        self.structure = describe_structure(parts_of(checkpoint), entries, identity, graph.others)
         self._first_means = {
             entry.path: tf.identity(self._variables[entry.path])
             for entry in entries
@@ -51,9 +60,25 @@ class Restorer:
         values = read_variables(path, card.structure.variables)
         if not self._has_means_in(card.structure):
             values |= self._first_means
+        if card.structure.others:
+            self._restore_others(path)
         for name, variable in self._variables.items():
             variable.assign(values[name])
         return card
+
+    def _restore_others(self, path: epath.Path) -> None:
+        """Restores what is no variable, as TensorFlow does, which assigns the variables as well.
+
+        Raises:
+            DamagedCheckpoint: it cannot be; the variables have their values again.
+        """
+        before = [(variable, variable.read_value()) for variable in self._variables.values()]
+        try:
+            self._checkpoint.read(str(path)).expect_partial()
+        except UNREADABLE as error:
+            for variable, value in before:
+                variable.assign(value)
+            raise damage_from(path, error) from error
 
     def transfer(self, path: epath.Path, *, partial: bool) -> tuple[Card, list[Difference]]:
         """Takes the state of another run's checkpoint, whose identity may differ.
@@ -102,7 +127,7 @@ class Restorer:
         return metrics_of(saved) == metrics_of(self.structure)
 
 
-def metrics_of(structure: Structure) -> set[tuple[str, tuple[int, ...], str]]:
+def metrics_of(structure: Structure) -> set[tuple[str, tuple[int | None, ...], str]]:
     """The path, the shape and the type of each variable that belongs to a metric."""
     return {
         (entry.path, entry.shape, entry.dtype)
@@ -144,7 +169,7 @@ def read_variables(
     values = {}
     for entry in entries:
         value = tensors.get(entry.key)
-        if value is None or value.shape != entry.shape or value.dtype.name != entry.dtype:
+        if value is None or not entry.describes(value.shape, value.dtype.name):
             reason = f"{entry.path} is not what the card says"
             raise DamagedCheckpoint(epath.Path(checkpoint), reason)
         values[entry.path] = value

@@ -1,38 +1,37 @@
-"""Blocking and background saves through the shadow: whole and on the disk, or not there."""
+"""Blocking and background saves: whole and on the disk, or not there."""
 
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from functools import cached_property
-from typing import Any
 
 import tensorflow as tf
 from etils import epath
 
 from .. import files
-from ..compat import as_variable
 from ..errors import SaveFailed
 from . import bundle
-from .card import Card
-from .structure import children
+from .card import CARD_KEY, Card
+from .graph import GRAPH_KEY, ObjectGraph, attribute_names
 
 log = logging.getLogger(__name__)
 
 # What a disk that is full, gone or read-only shows as.
 SAVING_ERRORS = (OSError, tf.errors.OpError)
+SHARD_BYTES = 1 << 26  # a smaller shard is written faster than a thread for it starts
 
 
 class Saver:
     """Writes checkpoints, one at a time.
 
     Args:
-        checkpoint: what to save.
+        graph: of what to save.
         background: write in a thread, while the live variables go on changing.
     """
 
-    def __init__(self, checkpoint: tf.train.Checkpoint, *, background: bool) -> None:
-        self._shadow = Shadow(checkpoint)
+    def __init__(self, graph: ObjectGraph, *, background: bool) -> None:
+        self._graph = graph
         self._writer = ThreadPoolExecutor(1, "checkpoint-writer") if background else None
         self._pending: Future[None] | None = None
 
@@ -48,12 +47,12 @@ class Saver:
             OSError, tf.errors.OpError: it cannot be written. In the background, `collect` raises
                 it.
         """
-        files.require_space(path.parent, self._shadow.size)
-        self._shadow.take()
+        snapshot = Snapshot(self._graph)
+        files.require_space(path.parent, snapshot.size)
         if self._writer is None:
-            self._write(path, card, afterwards)
+            write(snapshot, path, card, afterwards)
         else:
-            self._pending = self._writer.submit(self._write, path, card, afterwards)
+            self._pending = self._writer.submit(write, snapshot, path, card, afterwards)
 
     def collect(self, *, wait: bool) -> bool:
         """Tells whether a background save has ended since the last call, and raises its error.
@@ -67,74 +66,98 @@ class Saver:
         ended.result()
         return True
 
-    def _write(self, path: epath.Path, card: Card, afterwards: Callable[[], None]) -> None:
-        temporary = files.temporary_folder(path)
-        temporary.mkdir(parents=True, exist_ok=True)
-        try:
-            self._shadow.write(temporary / path.name, card)
-            bundle.put_in_place(temporary / path.name, path)
-        finally:
-            bundle.clear_unfinished(path)
-        afterwards()
 
+class Snapshot:
+    """Every value that a checkpoint saves, as it was at the time of making this.
 
-class Shadow:
-    """A copy of every variable of a checkpoint, in an object graph of the same shape.
-
-    `tf.train.Checkpoint(...).restore()` reads what it writes, as if the original had written it.
-    The price is the memory of one more copy of the state.
+    A variable and what was read from it share their memory until the variable is changed:
+    TensorFlow copies only then, and only what changes before it is written.
     """
 
-    def __init__(self, checkpoint: tf.train.Checkpoint) -> None:
-        self._graph = tf.train.Checkpoint()
-        self._pairs: list[tuple[tf.Variable, tf.Variable]] = []
-        self._mirror(checkpoint)
-        self._graph.card = tf.Variable("", dtype=tf.string, trainable=False)
-
-    def _mirror(self, checkpoint: tf.train.Checkpoint) -> None:
-        copies: dict[int, Any] = {id(checkpoint): self._graph}
-        queue: list[Any] = [checkpoint]
-        for node in queue:
-            for name, child in children(node).items():
-                if id(child) not in copies:
-                    copies[id(child)] = self._copy(child)
-                    queue.append(child)
-                setattr(copies[id(node)], name, copies[id(child)])
-
-    def _copy(self, node: Any) -> tf.Module | tf.Variable:
-        variable = as_variable(node)
-        if variable is None:
-            return tf.Module()
-        with tf.device("CPU:0"):
-            copy = tf.Variable(variable.read_value(), trainable=False)
-        self._pairs.append((variable, copy))
-        return copy
+    def __init__(self, graph: ObjectGraph) -> None:
+        variables = graph.variables.items()
+        others = graph.read_others()
+        self._values = {key: read_value(variable) for key, variable in variables} | others
+        self._graph = graph.serialized(attribute_names(others))
 
     @property
     def size(self) -> int:
-        """The size of the copy, in bytes."""
-        return sum(copy.shape.num_elements() * copy.dtype.size for _, copy in self._pairs)
-
-    def take(self) -> None:
-        """Copies the live variables. TensorFlow shares the memory until one side is changed."""
-        self._take()
-
-    @cached_property
-    def _take(self) -> tf.types.experimental.ConcreteFunction:
-        # In one graph: assigned one by one from Python, thousands of variables would take a while.
-        # A concrete one: TensorFlow would take those of several managers for one traced too often.
-        return tf.function(self._assign).get_concrete_function()
-
-    def _assign(self) -> None:
-        for live, copy in self._pairs:
-            copy.assign(live, read_value=False)
+        """How many bytes the values take."""
+        return sum(map(bytes_of, self._values.values()))
 
     def write(self, checkpoint: epath.Path, card: Card) -> None:
-        """Writes what was taken, with a card, as `checkpoint.index` and `checkpoint.data-…`."""
-        self._graph.card.assign(card.to_json())
-        # Stock TensorFlow numbers its next checkpoint by this counter.
-        self._graph.save_counter.assign(card.step)
-        self._graph.write(str(checkpoint))
+        """Writes the values, with a card, as `checkpoint.index` and `checkpoint.data-…`.
+
+        The card has a key of its own, and is no object of the graph: `assert_consumed()` of a
+        restore by TensorFlow does not miss it.
+        """
+        described = {GRAPH_KEY: tf.constant(self._graph), CARD_KEY: tf.constant(card.to_json())}
+        shards = split(self._values, min(os.cpu_count() or 1, 1 + self.size // SHARD_BYTES))
+        if len(shards) == 1:
+            write_values(str(checkpoint), shards[0] | described)
+            return
+        prefixes = [f"{checkpoint}_shard{number}" for number in range(len(shards))]
+        with ThreadPoolExecutor(len(shards)) as threads:
+            shards[0] |= described
+            list(threads.map(write_shard, prefixes, shards))
+        tf.raw_ops.MergeV2Checkpoints(
+            checkpoint_prefixes=prefixes, destination_prefix=str(checkpoint), delete_old_dirs=False
+        )
+
+
+def write(snapshot: Snapshot, path: epath.Path, card: Card, afterwards: Callable[[], None]) -> None:
+    """Writes a checkpoint into its temporary folder, and moves it to its place."""
+    temporary = files.temporary_folder(path)
+    temporary.mkdir(parents=True, exist_ok=True)
+    try:
+        snapshot.write(temporary / path.name, card)
+        bundle.put_in_place(temporary / path.name, path)
+    finally:
+        bundle.clear_unfinished(path)
+    afterwards()
+
+
+def read_value(variable: tf.Variable) -> tf.Tensor:
+    """The value of a variable, in the memory of the host."""
+    if isinstance(variable, tf.distribute.DistributedValues):
+        return variable.read_value().cpu()
+    # Thousands of times faster than `read_value` is for thousands of small variables together.
+    return tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype).cpu()
+
+
+def bytes_of(value: tf.Tensor) -> int:
+    """The size of a value; of strings, that of the references to them."""
+    return int(value.shape.num_elements() * value.dtype.size)
+
+
+def split(values: Mapping[str, tf.Tensor], count: int) -> list[dict[str, tf.Tensor]]:
+    """Deals values out to some shards of about the same size, the largest values first."""
+    shards: list[dict[str, tf.Tensor]] = [{} for _ in range(count)]
+    if count == 1:
+        return [dict(values)]
+    sizes = [0] * count
+    for key in sorted(values, key=lambda key: -bytes_of(values[key])):
+        smallest = sizes.index(min(sizes))
+        shards[smallest][key] = values[key]
+        sizes[smallest] += bytes_of(values[key])
+    return shards
+
+
+def write_shard(prefix: str, values: Mapping[str, tf.Tensor]) -> None:
+    """Writes a shard, and waits until it is on the disk: several at a time are faster."""
+    write_values(prefix, values)
+    for file in bundle.data_files(epath.Path(prefix)):
+        files.synchronize(file)
+
+
+def write_values(prefix: str, values: Mapping[str, tf.Tensor]) -> None:
+    """Writes values by their keys with one operation."""
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=list(values),
+        shape_and_slices=[""] * len(values),
+        tensors=list(values.values()),
+    )
 
 
 class Failures(AbstractContextManager["Failures"]):

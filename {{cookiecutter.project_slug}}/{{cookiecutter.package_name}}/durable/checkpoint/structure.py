@@ -1,13 +1,15 @@
 """What a checkpoint is made of: its layers, variables and optimizers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import tensorflow as tf
 
-from ..compat import as_variable, keras, keras_version
+from ..compat import is_whole_number, keras, keras_version, named_variables
+from ..errors import ConfigurationError
 from ..files import without_nan
+from .card import LayerEntry, Structure, VariableEntry
+from .graph import COUNTER, ObjectGraph, parts_of
 from .naming import models_of, named_layers, unique, variable_paths
 
 # Settings of a layer that change nothing about a trained model, or that its shapes show anyway.
@@ -26,121 +28,87 @@ NOT_COMPARED = {
 }
 
 
-@dataclass(frozen=True)
-class VariableEntry:
-    """One variable of a checkpoint.
+def find_counter(checkpoint: tf.train.Checkpoint, given: tf.Variable | None) -> Any:
+    """What tells the step: what was given, else a whole number that the checkpoint has as `step`.
 
-    Attributes:
-        path: its lasting name.
-        key: its name in TensorFlow's files.
-        shape: its shape.
-        dtype: its type, by name.
-        role: model, optimizer, metric or run. A metric may start anew.
+    Raises:
+        ConfigurationError: what was given is not one whole number.
     """
-
-    path: str
-    key: str
-    shape: tuple[int, ...]
-    dtype: str
-    role: str
-
-
-@dataclass(frozen=True)
-class LayerEntry:
-    """One layer: its path, its class and the settings it was made with."""
-
-    path: str
-    kind: str
-    settings: dict[str, Any]
+    counter = getattr(checkpoint, "step", None) if given is None else given
+    if counter is None or is_whole_number(counter):
+        return counter
+    if given is None:
+        return None  # a part of the checkpoint that happens to have this name
+    raise ConfigurationError(f"step_counter is to be one whole number, not {given!r}.")
 
 
-@dataclass(frozen=True)
-class Structure:
-    """What must agree for a checkpoint to fit.
+def describe_structure(
+    parts: Mapping[str, Any],
+    variables: list[VariableEntry],
+    identity: Mapping[str, Any],
+    others: Iterable[str] = (),
+) -> Structure:
+    """The structure of a checkpoint's parts, whose variables are described already."""
+    # One Keras's optimizers and generators cannot go on from the other's.
+    identity = {**identity, "keras": keras_version().partition(".")[0]}
+    return Structure(
+        describe_layers(parts), variables, optimizer_kinds(parts), without_nan(identity), [*others]
+    )
 
-    Attributes:
-        layers: the layers of the models, in order.
-        variables: every variable.
-        optimizers: the class of each optimizer, by its name in the checkpoint.
-        identity: the settings that a run must keep.
+
+def complete_graph(checkpoint: tf.train.Checkpoint) -> ObjectGraph:
+    """The object graph of a checkpoint, with all variables of its models and optimizers in it.
+
+    Those that TensorFlow would leave out, as it does with seed generators and with layers in lists
+    under Keras 3, become its part `untracked`.
+
+    Raises:
+        ConfigurationError: an optimizer keeps variables that no object graph shows, or this is
+            inside of a `tf.Graph`, where a variable has no value to save.
     """
-
-    layers: list[LayerEntry]
-    variables: list[VariableEntry]
-    optimizers: dict[str, str]
-    identity: dict[str, Any]
-
-    @classmethod
-    def of(
-        cls,
-        parts: Mapping[str, Any],
-        variables: list[VariableEntry],
-        identity: Mapping[str, Any],
-    ) -> "Structure":
-        """The structure of a checkpoint's parts, whose variables are described already."""
-        # One Keras's optimizers and generators cannot go on from the other's.
-        identity = {**identity, "keras": keras_version().partition(".")[0]}
-        return cls(describe_layers(parts), variables, optimizer_kinds(parts), without_nan(identity))
-
-    @classmethod
-    def from_dictionary(cls, values: dict[str, Any]) -> "Structure":
-        """The structure that `asdict` and JSON made `values` from."""
-        layers = [LayerEntry(**entry) for entry in values["layers"]]
-        variables = [
-            VariableEntry(**entry | {"shape": tuple(entry["shape"]), "role": role_of(entry)})
-            for entry in values["variables"]
-        ]
-        return cls(layers, variables, values["optimizers"], values["identity"])
-
-    def has_variables_of(self, checkpoint: tf.train.Checkpoint) -> bool:
-        """Whether it is that of a checkpoint with just these variables."""
-        return reachable_variables(checkpoint).keys() == {entry.key for entry in self.variables}
-
-
-def role_of(entry: Mapping[str, str]) -> str:
-    """The role of a variable, as a card tells it; the first edition had none for its means."""
-    return "metric" if entry["path"].startswith("totals/") else entry["role"]
-
-
-def children(node: Any) -> dict[str, Any]:
-    """The objects that an object of the graph tracks, by name: of a checkpoint, its parts.
-
-    A checkpoint's own counter of saves is left out: TensorFlow makes it when it first needs it.
-    """
-    found = tf.train.TrackableView(node).children(node)
-    if isinstance(node, tf.train.Checkpoint):
-        found.pop("save_counter", None)
-    return found
-
-
-def reachable_variables(checkpoint: tf.train.Checkpoint) -> dict[str, tf.Variable]:
-    """Each variable that the checkpoint saves, by the key that TensorFlow saves it under.
-
-    TensorFlow names an object by its shortest path, breadth first.
-    """
-    queue: list[tuple[tuple[str, ...], Any]] = [((), checkpoint)]
-    seen = {id(checkpoint)}
-    variables = {}
-    for path, node in queue:
-        variable = as_variable(node)
-        if variable is not None:
-            variables["/".join((*path, ".ATTRIBUTES", "VARIABLE_VALUE"))] = variable
-        for name, child in children(node).items():
-            if id(child) not in seen:
-                seen.add(id(child))
-                escaped = name.replace(".", "..").replace("/", ".S")
-                queue.append(((*path, escaped), child))
-    return variables
+    if not tf.executing_eagerly():
+        raise ConfigurationError(
+            "CheckpointManager saves the values of variables, which they have in eager execution: "
+            "make it outside of tf.Graph and tf.function."
+        )
+    graph = ObjectGraph(checkpoint)
+    reached = {id(variable) for variable in graph.variables.values()}
+    paths = variable_paths(parts_of(checkpoint))
+    untracked: dict[str, tf.Variable] = {}
+    taken: set[str] = set()
+    for node in graph.nodes:
+        if hasattr(node.trackable, "get_slot_names"):
+            raise ConfigurationError(
+                f"{type(node.trackable).__name__} ({node.path}) keeps its slots outside of the "
+                "object graph: take an optimizer of tf.keras.optimizers that is not a legacy one."
+            )
+        if isinstance(node.trackable, keras.layers.Layer | keras.optimizers.Optimizer):
+            for name, variable in named_variables(node.trackable):
+                if id(variable) not in reached:
+                    reached.add(id(variable))
+                    path, _ = paths.get(id(variable)) or (name, "run")
+                    untracked[unique(path, taken)] = variable
+    if not untracked:
+        return graph
+    checkpoint.untracked = {**getattr(checkpoint, "untracked", {}), **untracked}
+    return ObjectGraph(checkpoint)
 
 
 def describe_variables(
-    checkpoint: tf.train.Checkpoint,
+    checkpoint: tf.train.Checkpoint, graph: ObjectGraph | None = None
 ) -> dict[str, tuple[VariableEntry, tf.Variable]]:
-    """Every variable of the checkpoint with its entry, by path."""
-    paths = variable_paths(children(checkpoint))
+    """Every variable of the checkpoint with its entry, by path.
+
+    Args:
+        checkpoint: whose variables they are; its own counter of saves is left out.
+        graph: its object graph, where that is known already.
+    """
+    paths = variable_paths(parts_of(checkpoint))
     described = {}
     taken = {path for path, _ in paths.values()}
-    for key, variable in reachable_variables(checkpoint).items():
+    for key, variable in (graph or ObjectGraph(checkpoint)).variables.items():
+        if key.startswith(f"{COUNTER}/"):
+            continue
         if id(variable) in paths:
             path, role = paths[id(variable)]
         else:

@@ -11,9 +11,8 @@ from etils import epath
 from rich.console import Console
 from rich.filesize import decimal
 
-from ..checkpoint.card import Card, read_card
+from ..checkpoint.card import Card, VariableEntry, read_card
 from ..checkpoint.reader import Tensors
-from ..checkpoint.structure import VariableEntry
 from ..evaluation.statistics import Statistics
 from ..files import strict_json
 from ..run.references import locate
@@ -119,5 +118,5 @@ def variable_cells(entry: VariableEntry, found: Statistics | None) -> list[str]:
 
 
 def variable_bytes(entry: VariableEntry) -> int:
-    """The bytes that a variable takes in memory; of strings, none are counted."""
-    return math.prod(entry.shape) * tf.as_dtype(entry.dtype).size
+    """The bytes that a variable takes in memory; of strings and open lengths, none are counted."""
+    return math.prod(length or 0 for length in entry.shape) * tf.as_dtype(entry.dtype).size

@@ -6,10 +6,10 @@ from typing import Any
 
 from etils import epath
 
-from ..checkpoint.card import read_card
+from ..checkpoint.card import LayerEntry, read_card
 from ..checkpoint.mismatch import SideNames, compare_layers
 from ..checkpoint.restore import read_variables
-from ..checkpoint.structure import LayerEntry, describe_layers
+from ..checkpoint.structure import describe_layers
 from ..errors import Difference
 from ..run.state import TrainState
 from .names import canonical_path, is_generator_state, slot_of, targets_of

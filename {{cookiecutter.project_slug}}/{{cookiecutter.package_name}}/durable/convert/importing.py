@@ -11,6 +11,7 @@ from etils import epath
 
 from ..checkpoint import bundle
 from ..checkpoint.card import CARD_KEY, UNREADABLE, Origin, damage_from
+from ..checkpoint.graph import GRAPH_KEY
 from ..compat import keras, learning_rate_at
 from ..data.protocol import Data
 from ..errors import ConfigurationError, DamagedCheckpoint, ImportMismatch
@@ -22,7 +23,7 @@ from .carded import CardedCheckpoint
 from .keras_file import WEIGHTS, KerasFile
 from .name_based import NameBased
 from .names import targets_of
-from .object_based import GRAPH_KEY, ObjectBased
+from .object_based import ObjectBased
 from .plan import Plan
 from .source import SourceFile
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 
 import tensorflow as tf
 
+from ..checkpoint.card import VariableEntry
 from ..checkpoint.naming import layer_variables, named_layers, variable_paths
-from ..checkpoint.structure import VariableEntry, describe_variables
+from ..checkpoint.structure import describe_variables
 from ..compat import as_variable, keras
 from ..run.state import TrainState
 

@@ -8,12 +8,12 @@ import tensorflow as tf
 from etils import epath
 
 from ..checkpoint.card import UNREADABLE, damage_from
+from ..checkpoint.graph import GRAPH_KEY
 from ..checkpoint.restore import read_tensors
 from ..run.state import TrainState
 from .names import ITERATION, MEANINGS, STEP, match_in_order, trainable_paths
 from .source import Proposal, SourceFile, Spec
 
-GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 SLOT = "/.OPTIMIZER_SLOT/"
 OBJECT_CONFIG = "/.ATTRIBUTES/OBJECT_CONFIG_JSON"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.structure import VariableEntry
+from ..checkpoint.card import VariableEntry
 from ..errors import ConfigurationError, Difference
 from .names import ITERATION, STEP, canonical_path, is_generator_state, slot_of
 from .source import Proposal, Spec

@@ -16,7 +16,7 @@ from ..run.state import TrainState
 class Spec(NamedTuple):
     """What a file says of a variable before it is read: its shape and its type, by name."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: str
 
 

@@ -11,11 +11,12 @@ from dataclasses import replace
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.card import Card, Origin
+from ..checkpoint.card import Card, Origin, Structure, VariableEntry
+from ..checkpoint.graph import ObjectGraph
 from ..checkpoint.mismatch import find_differences
 from ..checkpoint.naming import named_layers
 from ..checkpoint.restore import read_variables
-from ..checkpoint.structure import Structure, VariableEntry, describe_variables, reachable_variables
+from ..checkpoint.structure import describe_variables
 from ..compat import as_variable, keras
 from ..data.protocol import Data
 from ..errors import CheckpointMismatch, Difference
@@ -145,7 +146,7 @@ def recompute_statistics(state: TrainState, batches: tf.data.Dataset) -> None:
     if not layers:
         return
     statistics = [statistics_of(layer) for layer in layers]
-    variables = reachable_variables(tf.train.Checkpoint(**state.parts)).values()
+    variables = ObjectGraph(tf.train.Checkpoint(**state.parts)).variables.values()
     before = [(variable, variable.read_value()) for variable in variables]
 
     @tf.function

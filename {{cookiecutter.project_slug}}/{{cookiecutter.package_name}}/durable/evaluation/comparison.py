@@ -8,11 +8,10 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.card import Card
+from ..checkpoint.card import Card, Structure
 from ..checkpoint.mismatch import SideNames, find_differences
 from ..checkpoint.reader import Tensors, require_good
 from ..checkpoint.restore import Restorer
-from ..checkpoint.structure import Structure
 from ..errors import Difference
 from ..files import without_nan
 from ..run.rebuild import rebuild

@@ -11,7 +11,7 @@ from typing import Self
 from etils import epath
 
 from ..errors import ConfigurationError
-from ..files import absolute
+from ..files import absolute, require_literal
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class RunPaths:
         run: name of the run.
 
     Raises:
-        ConfigurationError: `run` is not a plain folder name.
+        ConfigurationError: `run` is not a plain folder name, or `root` cannot hold checkpoints.
     """
 
     root: epath.PathLike | None = None
@@ -39,6 +39,7 @@ class RunPaths:
             )
         root = os.fspath(self.root or self.default_root())
         object.__setattr__(self, "root", epath.Path(absolute(root)))
+        require_literal(self.root)
 
     def default_root(self) -> epath.PathLike:
         """The folder that holds `runs` where none is given."""

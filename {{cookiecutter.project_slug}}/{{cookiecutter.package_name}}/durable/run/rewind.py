@@ -77,7 +77,7 @@ def tidy(paths: RunPaths) -> None:
     for aside in map(paths.superseded_at, files.entry_names(paths.superseded)):
         folders += [aside.folder, aside.checkpoints, aside.best]
     for folder in folders:
-        directory.sweep(folder)
+        directory.Directory(folder).sweep()
 
 
 def after(step: int, folder: epath.Path) -> list[epath.Path]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from ..checkpoint.graph import ObjectGraph
 from ..checkpoint.naming import variable_paths
-from ..checkpoint.structure import reachable_variables
 from ..compat import keras, named_variables, variables_of
 from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
@@ -223,7 +223,7 @@ def untracked_variables(task: Task, element_spec: Any) -> dict[str, tf.Variable]
     traced = trace(task, tf.function(task.step), element_spec)
     refuse_hidden_randomness(task, traced)
     owners = {**task.models, **task.optimizers}
-    known = {id(found) for found in reachable_variables(tf.train.Checkpoint(**owners)).values()}
+    known = {id(found) for found in ObjectGraph(tf.train.Checkpoint(**owners)).variables.values()}
     paths = variable_paths(owners)
     owned = [variable for owner in owners.values() for variable in variables_of(owner)]
     untracked: dict[str, tf.Variable] = {}

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from .. import files
-from ..checkpoint.saver import Shadow
+from ..checkpoint.saver import Snapshot
 from ..compat import keras
 from ..errors import SaveFailed
 from .helpers import (
@@ -25,13 +25,13 @@ from .helpers import (
 def gate(monkeypatch):
     """Keeps the writer from starting until it is opened."""
     opened = threading.Event()
-    write = Shadow.write
+    write = Snapshot.write
 
     def wait_and_write(self, path, card):
         assert opened.wait(timeout=60)
         write(self, path, card)
 
-    monkeypatch.setattr(Shadow, "write", wait_and_write)
+    monkeypatch.setattr(Snapshot, "write", wait_and_write)
     yield opened
     opened.set()
 
@@ -127,14 +127,14 @@ def test_retention_and_the_best_work_in_the_background_too(tmp_path):
 def failing(monkeypatch, *outcomes):
     """Makes the next saves fail where an outcome is an error."""
     coming = list(outcomes)
-    write = Shadow.write
+    write = Snapshot.write
 
     def write_or_fail(self, path, card):
         write(self, path, card)
         if coming and (error := coming.pop(0)):
             raise error
 
-    monkeypatch.setattr(Shadow, "write", write_or_fail)
+    monkeypatch.setattr(Snapshot, "write", write_or_fail)
 
 
 FULL = OSError(28, "No space left on device")
@@ -204,7 +204,7 @@ def test_too_little_free_space_is_seen_before_writing(tmp_path, monkeypatch):
     manager = manager_of(state, tmp_path)
     usage = files.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage._replace(free=100))
-    monkeypatch.setattr(Shadow, "write", pytest.fail)
+    monkeypatch.setattr(Snapshot, "write", pytest.fail)
     with pytest.raises(SaveFailed, match="bytes are needed, 100 are free"):
         manager.save()
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,8 @@ import pytest
 
 DURABLE = Path(__file__).resolve().parent.parent
 LAYERS = (
-    {"errors", "files", "compat", "quiet"},
+    {"errors"},
+    {"files", "compat", "quiet"},
     {"checkpoint"},
     {"data"},
     {"run"},
@@ -78,6 +79,7 @@ def test_imports_run_one_way(module):
         ("cli/list.py", "from ...config import Config", {OUTSIDE}),
         ("cli/list.py", "import_module('...config', __package__)", {OUTSIDE}),
         ("errors.py", "from . import files", {"files"}),
+        ("files.py", "from . import quiet", {"quiet"}),
         ("errors.py", "from .. import config", {OUTSIDE}),
     ],
 )

@@ -3,8 +3,8 @@
 import pytest
 import tensorflow as tf
 
+from ..checkpoint.card import LayerEntry
 from ..checkpoint.mismatch import SideNames, compare_settings
-from ..checkpoint.structure import LayerEntry
 from ..compat import KERAS_3, keras
 from ..errors import CardMissing, CheckpointMismatch
 from .helpers import (

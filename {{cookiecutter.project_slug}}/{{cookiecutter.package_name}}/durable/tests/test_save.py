@@ -8,7 +8,7 @@ import tensorflow as tf
 from ..checkpoint.card import read_card
 from ..checkpoint.manager import CheckpointManager
 from ..checkpoint.retention import Best
-from ..checkpoint.saver import Shadow
+from ..checkpoint.saver import Snapshot
 from ..compat import keras, variables_of
 from ..errors import CheckpointExists, SaveFailed
 from .helpers import (
@@ -206,10 +206,75 @@ def test_left_overs_of_killed_saves_are_swept(tmp_path):
     (tmp_path / "ckpt-0.data-00000-of-00001").write_bytes(b"of a removal that was interrupted")
     (tmp_path / "ckpt-1_temp").mkdir()
     (tmp_path / "checkpoint_temp").write_text("half")
+    left_over = files_in(tmp_path)
     manager = manager_of(state, tmp_path)
-    assert files_in(tmp_path) == before
-    assert not list(tmp_path.glob("*_temp"))
     assert manager.restore_or_initialize() == str(tmp_path / "ckpt-1")
+    assert files_in(tmp_path) == left_over  # another process may be saving
+    save_steps(manager, state, 4)
+    assert files_in(tmp_path).keys() >= before.keys()
+    assert steps_in(tmp_path) == [1, 4]
+    assert not list(tmp_path.glob("*_temp"))
+
+
+def test_what_others_wrote_is_left_alone(tmp_path):
+    names = ["export_temp", "ckpt_temp", "ckpt-x_temp", "model-3_temp", "ckpt-1.backup_temp"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text("mine")
+    (tmp_path / "notes_temp").write_text("mine")
+    state = small_state()
+    save_steps(manager_of(state, tmp_path, max_to_keep=2), state, 1, 2, 3)
+    assert (tmp_path / "notes_temp").read_text() == "mine"
+    assert all((tmp_path / name / "file").read_text() == "mine" for name in names)
+
+
+def test_a_save_is_never_its_own_victim(tmp_path):
+    state = small_state()
+    manager = manager_of(state, tmp_path, max_to_keep=2)
+    for number in (100, 200, 3):
+        path = manager.save(number)
+        assert (tmp_path / f"ckpt-{number}.index").exists(), path
+    assert steps_in(tmp_path) == [3, 100, 200]
+    manager.save(300)
+    assert steps_in(tmp_path) == [200, 300]
+
+
+def test_what_replaced_an_object_is_saved(tmp_path):
+    checkpoint = tf.train.Checkpoint(v=tf.Variable(1.0), many=[tf.Variable(2.0)])
+    manager = CheckpointManager(checkpoint, tmp_path)
+    manager.save(1)
+    checkpoint.v = tf.Variable(5.0)
+    checkpoint.many = [tf.Variable(6.0), tf.Variable(7.0)]
+    reader = tf.train.load_checkpoint(manager.save(2))
+    saved = [reader.get_tensor(f"{path}/.ATTRIBUTES/VARIABLE_VALUE") for path in ("v", "many/0")]
+    assert saved == [5.0, 6.0]
+    checkpoint.v.assign(0.0)
+    manager.restore_or_initialize()
+    assert checkpoint.v.numpy() == 5.0
+
+
+def test_tensorflow_counts_on_from_our_number(tmp_path):
+    checkpoint = tf.train.Checkpoint(v=tf.Variable(1.0))
+    saved = CheckpointManager(checkpoint, tmp_path).save()
+    assert saved == str(tmp_path / "ckpt-1")
+    checkpoint.v.assign(2.0)
+    assert checkpoint.save(str(tmp_path / "ckpt")) == str(tmp_path / "ckpt-2")
+    assert tf.train.load_variable(saved, "v/.ATTRIBUTES/VARIABLE_VALUE") == 1.0
+
+
+def test_a_second_manager_does_not_disturb_a_save(tmp_path, monkeypatch):
+    state = small_state()
+    write = Snapshot.write
+
+    def look_on(self, path, card):
+        write(self, path, card)
+        bystander = manager_of(small_state(), tmp_path)
+        assert bystander.latest_checkpoint is None
+        assert bystander.restore_or_initialize() is None
+
+    monkeypatch.setattr(Snapshot, "write", look_on)
+    save_steps(manager_of(state, tmp_path), state, 1)
+    assert steps_in(tmp_path) == [1]
 
 
 def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
@@ -217,13 +282,13 @@ def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
     manager = manager_of(state, tmp_path)
     save_steps(manager, state, 1)
     before = files_in(tmp_path)
-    write = Shadow.write
+    write = Snapshot.write
 
     def fail(self, path, card):
         write(self, path, card)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Shadow, "write", fail)
+    monkeypatch.setattr(Snapshot, "write", fail)
     with pytest.raises(SaveFailed, match="No space left"):
         save_steps(manager, state, 2)
     assert files_in(tmp_path) == before
@@ -248,6 +313,8 @@ def test_the_state_file_is_repaired(tmp_path, contents):
     if contents is not None:
         (tmp_path / "checkpoint").write_bytes(contents)
     manager = manager_of(state, tmp_path)
-    assert (tmp_path / "checkpoint").read_bytes() == good
     assert manager.latest_checkpoint == str(tmp_path / "ckpt-2")
     assert manager.restore_or_initialize() == str(tmp_path / "ckpt-2")
+    save_steps(manager, state, 3)
+    assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "ckpt-3")
+    assert (tmp_path / "checkpoint").read_bytes().count(b"\n") == good.count(b"\n") + 1

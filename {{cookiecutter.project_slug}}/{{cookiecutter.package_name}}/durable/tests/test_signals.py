@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ..checkpoint.saver import Shadow
+from ..checkpoint.saver import Snapshot
 from .helpers import PROGRAM, PROJECT, finish, log_of, saved_values
 from .program import training
 
@@ -44,7 +44,7 @@ PHASES = {
     "training": (training, "build_train_steps", wrap_result, 3),
     "validation": (training.Validation, "__call__", signalling, 1),
     "no save being due": (training.Cadence, "is_due", signalling, 1),
-    "saving": (Shadow, "write", signalling, 1),
+    "saving": (Snapshot, "write", signalling, 1),
 }
 
 

@@ -1,0 +1,159 @@
+"""The object graph of a checkpoint: what TensorFlow saves, under which keys, and the graph itself.
+
+It is walked and written as `tf.train.Checkpoint` does, so that TensorFlow reads what we write, but
+it is made once: from save to save only the values change.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf import descriptor_pool, message_factory
+
+from ..compat import as_variable, has_own_state
+
+GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+ATTRIBUTES = "/.ATTRIBUTES/"
+VARIABLE = "VARIABLE_VALUE"
+COUNTER = "save_counter"
+
+
+@dataclass(frozen=True)
+class Node:
+    """An object of the graph.
+
+    Attributes:
+        trackable: the object.
+        path: its shortest path from the checkpoint, as TensorFlow escapes it.
+        children: the places in the graph of what it tracks, by name.
+        variable: the variable that it is or wraps, if it is one.
+    """
+
+    trackable: Any
+    path: str
+    children: Mapping[str, int]
+    variable: tf.Variable | None
+
+
+class ObjectGraph:
+    """All that a checkpoint reaches, at the time of making this.
+
+    Attributes:
+        nodes: the checkpoint first, then what it reaches, breadth first.
+        variables: each variable by the key that TensorFlow saves it under.
+        others: what TensorFlow saves besides, by its path: iterators, tables, Python state.
+    """
+
+    def __init__(self, checkpoint: tf.train.Checkpoint) -> None:
+        self.nodes = walk(checkpoint)
+        self.variables = {
+            f"{node.path}{ATTRIBUTES}{VARIABLE}".lstrip("/"): node.variable
+            for node in self.nodes
+            if node.variable is not None
+        }
+        self.others = {
+            node.path: node.trackable
+            for node in self.nodes
+            if node.variable is None and has_own_state(node.trackable)
+        }
+
+    def is_still_that_of(self, checkpoint: tf.train.Checkpoint) -> bool:
+        """Whether the checkpoint reaches the same objects by the same names."""
+        present = walk(checkpoint)
+        return len(present) == len(self.nodes) and all(
+            one.trackable is other.trackable and one.children == other.children
+            for one, other in zip(present, self.nodes, strict=True)
+        )
+
+    def serialized(self, attributes: Mapping[str, list[str]]) -> bytes:
+        """The graph as TensorFlow writes it beside the values.
+
+        Args:
+            attributes: the names of the values of `others`, by path.
+        """
+        kind = descriptor_pool.Default().FindMessageTypeByName("tensorflow.TrackableObjectGraph")
+        graph = message_factory.GetMessageClass(kind)()
+        for node in self.nodes:
+            entry = graph.nodes.add()
+            for name, place in node.children.items():
+                entry.children.add(node_id=place, local_name=name)
+            names = [VARIABLE] if node.variable is not None else attributes.get(node.path, [])
+            for name in names:
+                key = f"{node.path}{ATTRIBUTES}{name}".lstrip("/")
+                entry.attributes.add(name=name, full_name=node.path, checkpoint_key=key)
+        return bytes(graph.SerializeToString())
+
+    def read_others(self) -> dict[str, tf.Tensor]:
+        """The present values of `others` by key, as TensorFlow saves them."""
+        if not self.others:
+            return {}
+        places = {f"part{number}": path for number, path in enumerate(self.others)}
+        parts = dict(zip(places, self.others.values(), strict=True))
+        with tempfile.TemporaryDirectory() as folder:
+            written = tf.train.Checkpoint(**parts).write(str(Path(folder) / "others"))
+            types = tf.train.load_checkpoint(written).get_variable_to_dtype_map()
+            keys = [key for key in types if key.partition(ATTRIBUTES)[0] in places]
+            values = tf.raw_ops.RestoreV2(
+                prefix=written,
+                tensor_names=keys,
+                shape_and_slices=[""] * len(keys),
+                dtypes=[types[key] for key in keys],
+            )
+        renamed = (f"{places[part]}{ATTRIBUTES}{name}" for part, _, name in partitioned(keys))
+        return dict(zip(renamed, values, strict=True))
+
+
+def partitioned(keys: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Each key as the path of the object, what stands between, and the name of the value."""
+    return (key.partition(ATTRIBUTES) for key in keys)
+
+
+def attribute_names(keys: Iterable[str]) -> dict[str, list[str]]:
+    """The names of values by the path of the object that has them."""
+    names: dict[str, list[str]] = {}
+    for path, _, name in partitioned(keys):
+        names.setdefault(path, []).append(name)
+    return names
+
+
+def walk(checkpoint: tf.train.Checkpoint) -> list[Node]:
+    """Every object that a checkpoint reaches, breadth first, as TensorFlow numbers them."""
+    places = {id(checkpoint): 0}
+    queue: list[tuple[str, Any]] = [("", checkpoint)]
+    nodes = []
+    for path, trackable in queue:
+        variable = as_variable(trackable)
+        found = {} if variable is not None else children(trackable)
+        for name, child in found.items():
+            if id(child) not in places:
+                places[id(child)] = len(queue)
+                escaped = name.replace(".", "..").replace("/", ".S")
+                queue.append((f"{path}/{escaped}" if path else escaped, child))
+        by_name = {name: places[id(child)] for name, child in found.items()}
+        nodes.append(Node(trackable, path, by_name, variable))
+    return nodes
+
+
+def children(trackable: Any) -> dict[str, Any]:
+    """The objects that an object of the graph tracks, by name: of a checkpoint, its parts.
+
+    What `tf.train.Checkpoint(root)` is given as its root stands in the place of the checkpoint.
+    """
+    found = dict(tf.train.TrackableView(trackable).children(trackable))
+    if isinstance(trackable, tf.train.Checkpoint) and "root" in found:
+        root = found.pop("root")
+        found.pop("_root", None)
+        return {**tf.train.TrackableView(root).children(root), **found}
+    return found
+
+
+def parts_of(checkpoint: tf.train.Checkpoint) -> dict[str, Any]:
+    """The objects that a checkpoint was made of, by name, without its own counter of saves."""
+    found = dict(tf.train.TrackableView(checkpoint).children(checkpoint))
+    found.pop(COUNTER, None)
+    root = found.pop("root", None)
+    found.pop("_root", None)
+    return found if root is None else {"model": root, **found}
