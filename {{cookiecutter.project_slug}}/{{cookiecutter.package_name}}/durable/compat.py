@@ -72,6 +72,15 @@ def named_variables(owner: object) -> list[tuple[str, tf.Variable]]:
     return [(variable.name.partition(":")[0], variable) for variable in variables]
 
 
+def generator_state(layer: object) -> tf.Variable | None:
+    """The state of the generator that a layer of Keras 2 draws from; Keras 3 counts it as its own.
+
+    No list of a layer's variables has it, nor does the object graph, and there is no public way.
+    """
+    generator = getattr(getattr(layer, "_random_generator", None), "_generator", None)
+    return generator.state if isinstance(generator, tf.random.Generator) else None
+
+
 def variables_of(owner: object) -> list[tf.Variable]:
     """All variables of a model, a layer or an optimizer."""
     return [variable for _, variable in named_variables(owner)]

@@ -5,8 +5,9 @@ import math
 import platform
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
@@ -85,6 +86,11 @@ class Structure:
     identity: dict[str, Any]
     others: list[str] = field(default_factory=list)
 
+    @cached_property
+    def as_json(self) -> str:
+        """The structure in a card; the same from save to save, and long."""
+        return strict_json(asdict(self))
+
     @classmethod
     def from_dictionary(cls, values: dict[str, Any]) -> "Structure":
         """The structure that `asdict` and JSON made `values` from."""
@@ -153,7 +159,10 @@ class Card:
 
     def to_json(self) -> str:
         """The card as it is saved."""
-        return strict_json(asdict(self))
+        own = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        del own["structure"]
+        own["origin"] = self.origin and asdict(self.origin)
+        return f'{strict_json(own)[:-1]}, "structure": {self.structure.as_json}}}'
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Card":

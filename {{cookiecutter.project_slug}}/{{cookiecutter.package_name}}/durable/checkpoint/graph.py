@@ -4,6 +4,7 @@ It is walked and written as `tf.train.Checkpoint` does, so that TensorFlow reads
 it is made once: from save to save only the values change.
 """
 
+import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class ObjectGraph:
         nodes: the checkpoint first, then what it reaches, breadth first.
         variables: each variable by the key that TensorFlow saves it under.
         others: what TensorFlow saves besides, by its path: iterators, tables, Python state.
+        sizes: of the variables, in bytes, by key.
     """
 
     def __init__(self, checkpoint: tf.train.Checkpoint) -> None:
@@ -60,6 +62,9 @@ class ObjectGraph:
             if node.variable is None and has_own_state(node.trackable)
         }
 
+        self.sizes = {key: size_of(variable) for key, variable in self.variables.items()}
+        self._written: tuple[Mapping[str, list[str]], bytes] | None = None  # by `serialized`
+
     def is_still_that_of(self, checkpoint: tf.train.Checkpoint) -> bool:
         """Whether the checkpoint reaches the same objects by the same names."""
         present = walk(checkpoint)
@@ -74,6 +79,8 @@ class ObjectGraph:
         Args:
             attributes: the names of the values of `others`, by path.
         """
+        if self._written is not None and self._written[0] == attributes:
+            return self._written[1]
         kind = descriptor_pool.Default().FindMessageTypeByName("tensorflow.TrackableObjectGraph")
         graph = message_factory.GetMessageClass(kind)()
         for node in self.nodes:
@@ -84,7 +91,8 @@ class ObjectGraph:
             for name in names:
                 key = f"{node.path}{ATTRIBUTES}{name}".lstrip("/")
                 entry.attributes.add(name=name, full_name=node.path, checkpoint_key=key)
-        return bytes(graph.SerializeToString())
+        self._written = attributes, bytes(graph.SerializeToString())
+        return self._written[1]
 
     def read_others(self) -> dict[str, tf.Tensor]:
         """The present values of `others` by key, as TensorFlow saves them."""
@@ -104,6 +112,11 @@ class ObjectGraph:
             )
         renamed = (f"{places[part]}{ATTRIBUTES}{name}" for part, _, name in partitioned(keys))
         return dict(zip(renamed, values, strict=True))
+
+
+def size_of(variable: tf.Variable) -> int:
+    """The bytes that a variable takes; of open lengths and of strings, none are counted."""
+    return math.prod(length or 0 for length in variable.shape) * int(variable.dtype.size)
 
 
 def partitioned(keys: Iterable[str]) -> Iterator[tuple[str, str, str]]:

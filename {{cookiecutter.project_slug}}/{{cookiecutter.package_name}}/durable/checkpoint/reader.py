@@ -33,10 +33,20 @@ class Tensors:
     def read(self, key: str) -> np.ndarray:
         """Reads a tensor, of any shape and dtype. TensorFlow checks its checksum.
 
+        The state of an iterator has no form in NumPy: it is read, and an empty array stands for it.
+
         Raises:
             DamagedCheckpoint: it is missing or damaged.
         """
         try:
+            if self._reader.get_variable_to_dtype_map().get(key) == tf.variant:
+                tf.raw_ops.RestoreV2(
+                    prefix=str(self._checkpoint),
+                    tensor_names=[key],
+                    shape_and_slices=[""],
+                    dtypes=[tf.variant],
+                )
+                return np.empty(0, object)
             value = self._reader.get_tensor(key)
         except UNREADABLE as error:
             raise damage_from(self._checkpoint, error) from error

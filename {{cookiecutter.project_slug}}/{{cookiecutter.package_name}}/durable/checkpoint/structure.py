@@ -5,12 +5,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from ..compat import is_whole_number, keras, keras_version, named_variables
+from ..compat import (
+    generator_state,
+    is_whole_number,
+    keras,
+    keras_version,
+    named_variables,
+)
 from ..errors import ConfigurationError
 from ..files import without_nan
 from .card import LayerEntry, Structure, VariableEntry
 from .graph import COUNTER, ObjectGraph, parts_of
-from .naming import models_of, named_layers, unique, variable_paths
+from .naming import models_of, named_layers, stable_name, unique, variable_paths
 
 # Settings of a layer that change nothing about a trained model, or that its shapes show anyway.
 NOT_COMPARED = {
@@ -83,7 +89,10 @@ def complete_graph(checkpoint: tf.train.Checkpoint) -> ObjectGraph:
                 "object graph: take an optimizer of tf.keras.optimizers that is not a legacy one."
             )
         if isinstance(node.trackable, keras.layers.Layer | keras.optimizers.Optimizer):
-            for name, variable in named_variables(node.trackable):
+            owned = named_variables(node.trackable)
+            if (generator := generator_state(node.trackable)) is not None:
+                owned.append((f"{stable_name(node.trackable)}/generator", generator))
+            for name, variable in owned:
                 if id(variable) not in reached:
                     reached.add(id(variable))
                     path, _ = paths.get(id(variable)) or (name, "run")

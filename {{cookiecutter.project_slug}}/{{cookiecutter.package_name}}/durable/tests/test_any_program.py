@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from etils import epath
 
 from ..checkpoint.manager import CheckpointManager
+from ..checkpoint.reader import condition_of
 from ..compat import KERAS_3, keras
 from ..errors import CheckpointMismatch, ConfigurationError
 
@@ -44,7 +46,8 @@ def test_iterators_tables_and_python_state_are_saved(tmp_path):
     checkpoint.table.insert(tf.constant(["a"]), tf.constant([5], tf.int64))
     checkpoint.dense.insert(tf.constant([1], tf.int64), tf.constant([2], tf.int64))
     checkpoint.state.text = "known"
-    manager.save(2)
+    saved = manager.save(2)
+    assert condition_of(epath.Path(saved)).state == "good"
     following = [int(next(checkpoint.iterator)) for _ in range(20)]
 
     for restore in (
