@@ -1,6 +1,7 @@
 """The only file that asks which Keras this is: 2 (TensorFlow 2.15, tf-keras) or 3."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -36,17 +37,22 @@ def as_variable(trackable: object) -> tf.Variable | None:
 
 # The class that defines, for all trackable objects, how one saves more than variables.
 _TRACKABLE: Any = next(kind for kind in tf.Module.__mro__ if "_serialize_to_tensors" in vars(kind))
-_HOOKS = ("_serialize_to_tensors", "_gather_saveables_for_checkpoint")
 
 
-def has_own_state(trackable: object) -> bool:
+def has_own_state(trackable: Any) -> bool:
     """Whether TensorFlow saves of an object, which is no variable, something of its own.
 
-    An iterator has that, a mutable table, Python state. There is no public way to ask.
+    An iterator has that, a mutable table, Python state. There is no public way to ask, and an
+    object may define either of the two hooks and give nothing, as optimizers of Keras 2 do.
     """
-    kind = type(trackable)
-    usual = [getattr(_TRACKABLE, hook) for hook in _HOOKS]
-    return [getattr(kind, hook, known) for hook, known in zip(_HOOKS, usual, strict=True)] != usual
+    kind: Any = type(trackable)
+    newer, older = "_serialize_to_tensors", "_gather_saveables_for_checkpoint"
+    for hook in (newer, older):
+        if getattr(kind, hook, None) not in (None, getattr(_TRACKABLE, hook)):
+            with suppress(NotImplementedError):
+                if getattr(trackable, hook)():
+                    return True
+    return False
 
 
 def is_whole_number(value: object) -> bool:
@@ -66,7 +72,10 @@ def named_variables(owner: object) -> list[tuple[str, tf.Variable]]:
 
     A variable of Keras 3 knows its path; the TensorFlow variable that it wraps does not.
     """
-    variables = getattr(owner, "variables", [])  # the operations of Keras 3 have none
+    try:
+        variables = getattr(owner, "variables", [])  # the operations of Keras 3 have none
+    except ValueError:  # nor does a model of Keras 2 before it is built
+        return []
     if KERAS_3:
         return [(variable.path, as_variable(variable)) for variable in variables]
     return [(variable.name.partition(":")[0], variable) for variable in variables]

@@ -68,16 +68,24 @@ class CheckpointMismatch(UserError):
     Attributes:
         checkpoint: the path of the checkpoint.
         differences: what differs, each with its symbol, path and text.
+
+    Args:
+        advice: what to do about it; by default, what can be done in a project.
     """
 
     exit_code = 3
 
-    def __init__(self, checkpoint: epath.Path, differences: Sequence[Difference]) -> None:
+    def __init__(
+        self,
+        checkpoint: epath.Path,
+        differences: Sequence[Difference],
+        advice: Sequence[str] = (),
+    ) -> None:
         self.checkpoint = checkpoint
         self.differences = list(differences)
         super().__init__(
             f"Checkpoint {checkpoint} does not fit this model. Nothing was restored.\n"
-            f"{format_differences(differences)}{self._way_out()}"
+            f"{format_differences(differences)}{' '.join(advice) or self._way_out()}"
         )
 
     def _way_out(self) -> str:

@@ -135,6 +135,14 @@ def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
     names = [checkpoint.name for checkpoint in checkpoints]
     lines = [f'model_checkpoint_path: "{names[-1]}"'] if names else []
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
+    # TensorFlow's own manager takes no checkpoint over without its time.
+    times = [
+        bundle.index_file(checkpoint).stat().mtime
+        for checkpoint in checkpoints
+        if bundle.index_file(checkpoint).exists()
+    ]
+    if len(times) == len(names):
+        lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
     text = "".join(f"{line}\n" for line in lines)
     state = directory / STATE_FILE
     if not state.exists() or state.read_bytes() != text.encode():

@@ -1,6 +1,7 @@
 """Restoring: everything or nothing."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -56,7 +57,7 @@ class Restorer:
         card = read_card(path)
         differences = find_differences(card.structure, self.structure)
         if differences:
-            raise CheckpointMismatch(path, differences)
+            raise CheckpointMismatch(path, differences, unbuilt(card.structure, self.structure))
         values = read_variables(path, card.structure.variables)
         if not self._has_means_in(card.structure):
             values |= self._first_means
@@ -125,6 +126,22 @@ class Restorer:
     def _has_means_in(self, saved: Structure) -> bool:
         """Whether a checkpoint has the means of the same metrics."""
         return metrics_of(saved) == metrics_of(self.structure)
+
+
+def unbuilt(saved: Structure, live: Structure) -> list[str]:
+    """What to call first, where a model or an optimizer has no variables yet that are saved."""
+    calls = {
+        "model": "The model has no variables yet: call it on a batch, or build it, before this.",
+        "optimizer": (
+            "The optimizer has no slots yet: call optimizer.build(model.trainable_variables) "
+            "before this."
+        ),
+    }
+    counts = [
+        Counter(entry.role for entry in side.variables if len(entry.shape) > 0)
+        for side in (saved, live)
+    ]
+    return [text for role, text in calls.items() if counts[0][role] and not counts[1][role]]
 
 
 def metrics_of(structure: Structure) -> set[tuple[str, tuple[int | None, ...], str]]:

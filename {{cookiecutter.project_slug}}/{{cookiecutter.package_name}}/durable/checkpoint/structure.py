@@ -164,9 +164,14 @@ def simplified(value: Any) -> Any:
 
 
 def optimizer_kinds(parts: Mapping[str, Any]) -> dict[str, str]:
-    """The class of each optimizer, by the name it has in the checkpoint."""
-    return {
-        name: type(part).__name__
-        for name, part in parts.items()
-        if isinstance(part, keras.optimizers.Optimizer)
-    }
+    """The class of each optimizer, by its name in the checkpoint, and of one inside of it.
+
+    An optimizer that scales the loss says by its class nothing of the one that it wraps.
+    """
+    kinds = {}
+    for name, part in parts.items():
+        if isinstance(part, keras.optimizers.Optimizer):
+            kinds[name] = type(part).__name__
+            if (inner := getattr(part, "inner_optimizer", None)) is not None:
+                kinds[f"{name}.inner_optimizer"] = type(inner).__name__
+    return kinds

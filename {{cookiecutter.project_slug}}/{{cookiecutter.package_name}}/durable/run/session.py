@@ -25,8 +25,8 @@ from .paths import RunPaths
 class Signals(AbstractContextManager["Signals"]):
     """Remembers the signals that arrive, for the training loop to act on.
 
-    The first SIGTERM or SIGINT asks it to stop; the second ends the process at once. SIGUSR1 asks
-    it to save and go on.
+    The first SIGTERM, SIGINT or SIGHUP (the terminal was closed) asks it to stop; the second ends
+    the process at once. SIGUSR1 asks it to save and go on.
 
     Attributes:
         stop: the number of the signal that asked to stop, or None.
@@ -38,7 +38,7 @@ class Signals(AbstractContextManager["Signals"]):
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "Signals":
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stopping_signals():
             self._previous[number] = signal.signal(number, self._request_stop)
         if hasattr(signal, "SIGUSR1"):  # Windows has none
             self._previous[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, self._request_save)
@@ -63,6 +63,14 @@ class Signals(AbstractContextManager["Signals"]):
 
     def _request_save(self, *_: object) -> None:
         self._save_requested = True
+
+
+def stopping_signals() -> list[signal.Signals]:
+    """The signals that ask to stop. SIGHUP is none under nohup, which has it ignored."""
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)  # Windows has none
+    return numbers
 
 
 def expect_signals() -> None:

@@ -147,6 +147,50 @@ def test_a_saved_checkpoint_is_consumed_by_a_restore(tmp_path):
     checkpoint.restore(saved).assert_consumed()
 
 
+def test_tensorflows_own_manager_takes_the_folder_over(tmp_path):
+    checkpoint = tf.train.Checkpoint(v=tf.Variable(1.0))
+    manager = CheckpointManager(checkpoint, tmp_path)
+    saved = [manager.save(number) for number in (1, 2)]
+    assert tf.train.CheckpointManager(checkpoint, str(tmp_path), 5).checkpoints == saved
+
+
+@pytest.mark.parametrize("is_built", [False, True])
+def test_what_is_not_built_yet_is_named_with_the_call(tmp_path, is_built):
+    def parts():
+        model = keras.Sequential([layers.Dense(1)])
+        return model, keras.optimizers.Adam()
+
+    model, optimizer = parts()
+    model.build((None, 2))
+    optimizer.build(model.trainable_variables)
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
+    CheckpointManager(checkpoint, tmp_path).save(1)
+    model, optimizer = parts()
+    if is_built:
+        model.build((None, 2))
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=optimizer)
+    manager = CheckpointManager(checkpoint, tmp_path)
+    with pytest.raises(CheckpointMismatch) as error:
+        manager.restore_or_initialize()
+    assert ("The model has no variables yet" in str(error.value)) != is_built
+    assert "call optimizer.build(model.trainable_variables)" in str(error.value)
+    model.build((None, 2))
+    optimizer.build(model.trainable_variables)
+    assert manager.restore_or_initialize() == str(tmp_path / "ckpt-1")
+
+
+def test_the_optimizer_inside_one_that_scales_the_loss_is_compared(tmp_path):
+    def checkpoint(inner):
+        scaled = keras.mixed_precision.LossScaleOptimizer(inner)
+        v = tf.Variable([1.0])
+        scaled.build([v])
+        return tf.train.Checkpoint(optimizer=scaled, v=v)
+
+    CheckpointManager(checkpoint(keras.optimizers.Adam()), tmp_path).save(1)
+    with pytest.raises(CheckpointMismatch, match="Adam in the checkpoint, AdamW in the model"):
+        CheckpointManager(checkpoint(keras.optimizers.AdamW()), tmp_path).restore_or_initialize()
+
+
 def test_a_nested_checkpoint_keeps_its_counter(tmp_path):
     def nested():
         inner = tf.train.Checkpoint(v=tf.Variable(1.0))

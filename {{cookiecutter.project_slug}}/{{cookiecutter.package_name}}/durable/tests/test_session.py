@@ -49,6 +49,20 @@ def test_a_second_trainer_ends_with_code_5_and_names_the_first(root):
         pass
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+def test_a_closed_terminal_asks_to_stop_but_not_under_nohup():
+    with session.Signals() as signals:
+        signal.raise_signal(signal.SIGHUP)
+        assert signals.stop == signal.SIGHUP
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with session.Signals() as signals:
+            signal.raise_signal(signal.SIGHUP)
+            assert signals.stop is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_the_second_signal_ends_at_once():
     signals = session.Signals()
     ended = []
