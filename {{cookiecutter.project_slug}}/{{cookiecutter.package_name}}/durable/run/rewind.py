@@ -75,7 +75,9 @@ def tidy(paths: RunPaths) -> None:
     Directory(paths.checkpoints).tidy()
     folders = [paths.best]
     for aside in map(paths.superseded_at, files.entry_names(paths.superseded)):
-        folders += [aside.folder, aside.checkpoints, aside.best]
+        folders += [aside.checkpoints, aside.best]
+        for copied in (aside.metrics, aside.history):
+            (aside.folder / f"{copied.name}{files.TEMPORARY}").unlink(missing_ok=True)
     for folder in folders:
         directory.Directory(folder).sweep()
 

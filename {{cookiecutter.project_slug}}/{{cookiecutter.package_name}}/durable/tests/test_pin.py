@@ -7,7 +7,7 @@ import tensorflow as tf
 from etils import epath
 
 from .. import files
-from ..checkpoint import bundle, directory
+from ..checkpoint import bundle
 from ..checkpoint.directory import Directory
 from ..checkpoint.retention import Retention
 from .helpers import (
@@ -110,7 +110,7 @@ def test_a_removal_that_was_interrupted_takes_the_pin_with_it(folder, root, monk
         patch.delattr(bundle, "clear_unfinished")
         with pytest.raises(NameError):
             bundle.remove(path)
-    directory.sweep(path.parent)
+    Directory(path.parent).sweep()
     assert not list(path.parent.glob("ckpt-2*"))
 
 
