@@ -20,12 +20,16 @@ def step_of(checkpoint: epath.Path) -> int:
 
 
 def find_checkpoints(directory: epath.Path, name: str = "ckpt") -> list[epath.Path]:
-    """Every checkpoint that at least one file in the directory belongs to, oldest first."""
+    """Every checkpoint that at least one file in the directory belongs to, oldest first.
+
+    One that is being saved or removed at present, or was when its process ended, is none.
+    """
     if not directory.exists():
         return []
     pattern = re.compile(rf"({re.escape(name)}-\d+)\.(index|data-\d+-of-\d+)")
     names = {match[1] for file in directory.iterdir() if (match := pattern.fullmatch(file.name))}
-    return sorted((directory / name for name in names), key=step_of)
+    found = (directory / name for name in names)
+    return sorted((path for path in found if not is_unfinished(path)), key=step_of)
 
 
 def index_file(checkpoint: epath.Path) -> epath.Path:

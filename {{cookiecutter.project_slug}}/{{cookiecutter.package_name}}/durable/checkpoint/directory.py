@@ -31,12 +31,8 @@ class Directory:
         self.name = name
 
     def found(self) -> list[epath.Path]:
-        """Every checkpoint that at least one file belongs to, oldest first.
-
-        What an interrupted save or removal left is none.
-        """
-        found = bundle.find_checkpoints(self.folder, self.name)
-        return [checkpoint for checkpoint in found if not bundle.is_unfinished(checkpoint)]
+        """Every checkpoint that at least one file belongs to, oldest first."""
+        return bundle.find_checkpoints(self.folder, self.name)
 
     def whole(self) -> list[epath.Path]:
         """The checkpoints whose files are all there, oldest first."""

@@ -13,7 +13,7 @@ from rich.filesize import decimal
 
 from ..checkpoint.card import Card, VariableEntry, read_card
 from ..checkpoint.reader import Tensors
-from ..evaluation.statistics import Statistics
+from ..evaluation.comparison import Statistics
 from ..files import strict_json
 from ..run.references import locate
 from ..run.settings import Project, flat

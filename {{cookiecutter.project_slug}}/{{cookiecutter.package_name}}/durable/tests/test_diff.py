@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ..checkpoint.card import read_card
 from ..compat import keras
-from ..evaluation.statistics import value_difference
+from ..evaluation.comparison import value_difference
 from .helpers import flip, manager_of, run_main, saved_values, small_model, small_state
 from .program import commands, models
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from ..checkpoint.manager import CheckpointManager
-from ..evaluation.statistics import Statistics
+from ..evaluation.comparison import Statistics
 from .helpers import data_of, flip, manager_of, place_of, run_main, small_state
 from .program import commands
 
