@@ -4,9 +4,12 @@ import os
 
 import pytest
 import tensorflow as tf
+from etils import epath
 
+from ..checkpoint import saver
 from ..checkpoint.card import read_card
 from ..checkpoint.manager import CheckpointManager
+from ..checkpoint.reader import condition_of
 from ..checkpoint.retention import Best
 from ..checkpoint.saver import Snapshot
 from ..compat import keras, variables_of
@@ -14,6 +17,7 @@ from ..errors import CheckpointExists, SaveFailed
 from .helpers import (
     disturb,
     files_in,
+    flip,
     manager_of,
     saved_values,
     small_state,
@@ -260,6 +264,29 @@ def test_tensorflow_counts_on_from_our_number(tmp_path):
     checkpoint.v.assign(2.0)
     assert checkpoint.save(str(tmp_path / "ckpt")) == str(tmp_path / "ckpt-2")
     assert tf.train.load_variable(saved, "v/.ATTRIBUTES/VARIABLE_VALUE") == 1.0
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_large_state_is_written_in_several_shards(tmp_path, monkeypatch, background):
+    monkeypatch.setattr(saver, "SHARD_BYTES", 10)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    state = small_state()
+    manager = manager_of(state, tmp_path, max_to_keep=2, background=background)
+    save_steps(manager, state, 1, 2, 3)
+    manager.finish()
+    assert steps_in(tmp_path) == [2, 3]
+    assert len(list(tmp_path.glob("ckpt-3.data-*-of-00003"))) == 3
+    assert condition_of(epath.Path(tmp_path / "ckpt-3")).state == "good"
+    expected = values_of(state)
+    for restore in (
+        manager.restore_or_initialize,
+        lambda: manager.checkpoint.restore(str(tmp_path / "ckpt-3")).assert_consumed(),
+    ):
+        disturb(state)
+        restore()
+        assert values_of(state) == expected
+    flip(tmp_path / "ckpt-3.data-00001-of-00003")
+    assert condition_of(epath.Path(tmp_path / "ckpt-3")).state == "damaged"
 
 
 def test_a_second_manager_does_not_disturb_a_save(tmp_path, monkeypatch):
