@@ -66,7 +66,7 @@ def complete_graph(checkpoint: tf.train.Checkpoint) -> ObjectGraph:
     """The object graph of a checkpoint, with all variables of its models and optimizers in it.
 
     Those that TensorFlow would leave out, as it does with seed generators and with layers in lists
-    under Keras 3, become its part `untracked`.
+    under Keras 3, become its part `unlisted`.
 
     Raises:
         ConfigurationError: an optimizer keeps variables that no object graph shows, or this is
@@ -79,7 +79,10 @@ def complete_graph(checkpoint: tf.train.Checkpoint) -> ObjectGraph:
         )
     graph = ObjectGraph(checkpoint)
     reached = {id(variable) for variable in graph.variables.values()}
-    paths = variable_paths(parts_of(checkpoint))
+    parts = parts_of(checkpoint)
+    paths = variable_paths(parts)
+    # A `TrainState` has traced its step: the generators that it draws from are a part of it.
+    is_traced = "untracked" in parts
     untracked: dict[str, tf.Variable] = {}
     taken: set[str] = set()
     for node in graph.nodes:
@@ -90,7 +93,8 @@ def complete_graph(checkpoint: tf.train.Checkpoint) -> ObjectGraph:
             )
         if isinstance(node.trackable, keras.layers.Layer | keras.optimizers.Optimizer):
             owned = named_variables(node.trackable)
-            if (generator := generator_state(node.trackable)) is not None:
+            generator = None if is_traced else generator_state(node.trackable)
+            if generator is not None:
                 owned.append((f"{stable_name(node.trackable)}/generator", generator))
             for name, variable in owned:
                 if id(variable) not in reached:
@@ -99,7 +103,7 @@ def complete_graph(checkpoint: tf.train.Checkpoint) -> ObjectGraph:
                     untracked[unique(path, taken)] = variable
     if not untracked:
         return graph
-    checkpoint.untracked = {**getattr(checkpoint, "untracked", {}), **untracked}
+    checkpoint.unlisted = {**getattr(checkpoint, "unlisted", {}), **untracked}
     return ObjectGraph(checkpoint)
 
 
