@@ -1,3 +1,4 @@
+from .checkpoint.callback import Checkpointing as Checkpointing
 from .checkpoint.card import Card as Card
 from .checkpoint.card import Origin as Origin
 from .checkpoint.card import read_card as read_card

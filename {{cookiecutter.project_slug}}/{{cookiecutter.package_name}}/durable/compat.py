@@ -132,3 +132,24 @@ def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: int) -> float:
     if isinstance(rate, dict):
         return float(keras.optimizers.schedules.deserialize(rate)(step))
     return float(rate)
+
+
+class _FitPosition:
+    """Tells `fit` of Keras 2 where to begin."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def maybe_load_initial_counters_from_ckpt(self, *_: Any, **__: Any) -> tuple[int, int]:
+        return self._epoch, 0
+
+
+def begin_fit_at(model: keras.Model, epoch: int | None) -> None:
+    """Lets `fit`, which has begun, go on with an epoch; None and 0 leave it where it is told.
+
+    Keras has no public way for that; its own BackupAndRestore does the same.
+    """
+    if KERAS_3:
+        model._initial_epoch = epoch  # noqa: SLF001
+    else:
+        model._training_state = _FitPosition(epoch) if epoch else None  # noqa: SLF001

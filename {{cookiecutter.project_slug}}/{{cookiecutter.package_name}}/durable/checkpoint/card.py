@@ -137,6 +137,7 @@ class Card:
         steps_per_epoch: how many steps an epoch has, where that is known.
         element_spec: what a batch is, as `data.protocol.spec_as_json` gives it.
         origin: what the run was started from; None where it started from scratch.
+        batch: how many batches of the epoch after those were trained, where `fit` counts them.
         versions: of TensorFlow, Keras and Python.
         created: when it was made, ISO 8601 in UTC.
     """
@@ -149,6 +150,7 @@ class Card:
     steps_per_epoch: int | None = None
     element_spec: Any = None
     origin: Origin | None = None
+    batch: int = 0
     versions: dict[str, str] = field(default_factory=versions)
     created: str = field(default_factory=now)
 

@@ -51,6 +51,7 @@ class CheckpointManager(tf.train.CheckpointManager):
 
     Attributes:
         origin: what the run was started from, for the cards; a restored checkpoint tells its own.
+        card: of the checkpoint that was restored or saved last, or None.
 
     Raises:
         ConfigurationError: checkpoints cannot be saved in such a place, or not of these objects.
@@ -84,14 +85,19 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._initialize = init_fn
         self._best = best
         self._steps_per_epoch = steps_per_epoch
-        self._element_spec = element_spec
-        self._settings = dict(settings or {})
+        self._make_card = partial(
+            Card,
+            settings=dict(settings or {}),
+            steps_per_epoch=steps_per_epoch,
+            element_spec=element_spec,
+        )
         self._identity = dict(identity or {})
         self._background = background
         self._describe(checkpoint)
         self._failures = Failures(self._files.folder, max_failures)
         self._missing = self._files.missing()
         self.origin: Origin | None = None
+        self.card: Card | None = None
         self._newest: epath.Path | None = None
         self._is_tidy = False
         self._files.make_readable()
@@ -139,6 +145,8 @@ class CheckpointManager(tf.train.CheckpointManager):
         options: None = None,  # noqa: ARG002
         *,
         metrics: Mapping[str, float] | None = None,
+        epoch: int | None = None,
+        batch: int = 0,
         before: Callable[[], None] | None = None,
     ) -> str | None:
         """Saves a checkpoint, and then removes what retention does not keep.
@@ -150,8 +158,9 @@ class CheckpointManager(tf.train.CheckpointManager):
             check_interval: save nothing while `checkpoint_interval` has not passed.
             options: has no effect; it is there because TensorFlow's manager has it.
             metrics: the latest metrics, for the card and for the choice of the best.
-            before: called first, to put on the disk what must not be younger than the checkpoint;
-                where it fails, the save fails.
+            epoch: whole epochs trained, for the card; by default from `steps_per_epoch`.
+            batch: batches trained of the epoch after those, for the card.
+            before: called first, to write what must not be younger; if it fails, so does this.
 
         Returns:
             The path of the checkpoint, or None where the interval had not passed or saving failed.
@@ -167,18 +176,32 @@ class CheckpointManager(tf.train.CheckpointManager):
             return None
         number = self._number(checkpoint_number, step)
         path = self._files.folder / f"{self._files.name}-{number}"
+        if not self._is_tidy:  # here and not sooner: who only reads must not disturb who saves
+            self._is_tidy = True
+            self._files.tidy()
+            if self._best is not None:
+                Directory(self._best.directory, self._files.name).sweep()
         if bundle.files_of(path):
             raise CheckpointExists(path)
-        if not self._is_tidy:  # here and not sooner: who only reads must not disturb who saves
-            self._tidy()
         # TensorFlow's own `Checkpoint.save` goes on counting from here.
         self.checkpoint.save_counter.assign(number)
         self._refresh()
+        metrics = dict(metrics or {})
         with self._failures:
             if before is not None:
                 before()
-            afterwards = partial(self._after_save, path, metrics or {})
-            self._saver.save(path, self._card(number, metrics or {}), afterwards)
+            if epoch is None and self._steps_per_epoch:
+                epoch = number // self._steps_per_epoch
+            card = self._make_card(
+                step=number,
+                epoch=epoch,
+                metrics=metrics,
+                structure=self._restorer.structure,
+                origin=self.origin,
+                batch=batch,
+            )
+            self._saver.save(path, card, partial(self._after_save, path, metrics))
+            self.card = card
             if not self._background:
                 self._failures.end()
             self._last_step = step
@@ -255,7 +278,7 @@ class CheckpointManager(tf.train.CheckpointManager):
                 damaged.append(error)
                 continue
             self._set_aside(damaged)
-            self.origin, self._newest = card.origin, path
+            self.card, self.origin, self._newest = card, card.origin, path
             self._last_step = None if self._counter is None else whole_number(self._counter)
             self.checkpoint.save_counter.assign(card.step)
             log.info("Restored %s from %s.", card.place, path)
@@ -275,22 +298,3 @@ class CheckpointManager(tf.train.CheckpointManager):
                 folder = bundle.set_aside(error.checkpoint)
                 log.warning("Its files were set aside in %s; going on with an older one.", folder)
         self._missing = []
-
-    def _tidy(self) -> None:
-        self._is_tidy = True
-        self._files.tidy()
-        if self._best is not None:
-            Directory(self._best.directory, self._files.name).sweep()
-
-    def _card(self, step: int, metrics: Mapping[str, float]) -> Card:
-        epoch = step // self._steps_per_epoch if self._steps_per_epoch else None
-        return Card(
-            step,
-            epoch,
-            dict(metrics),
-            self._settings,
-            self._restorer.structure,
-            self._steps_per_epoch,
-            self._element_spec,
-            self.origin,
-        )

@@ -27,18 +27,32 @@ def variable_paths(parts: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
             path = unique(inside + layer_path + name.rpartition("/")[2], taken)
             paths[id(variable)] = (path, "model")
             owners.setdefault(name.replace("/", "_"), []).append(path)
-    for part, optimizer in parts.items():
-        if isinstance(optimizer, keras.optimizers.Optimizer):
-            # Models may share the names of layers: its own model comes first, then their order.
-            own = f"{part.removesuffix('_optimizer')}/"
-            sorted_owners = {
-                name: sorted(candidates, key=lambda path: not path.startswith(own))
-                for name, candidates in owners.items()
-            }
-            for name, variable in named_variables(optimizer):
-                path = unused(f"{part}/", slot_paths(name, sorted_owners), taken)
-                paths.setdefault(id(variable), (path, "optimizer"))
+    for part, optimizer in optimizers_of(parts).items():
+        # Models may share the names of layers: its own model comes first, then their order.
+        own = f"{part.removesuffix('_optimizer')}/"
+        sorted_owners = {
+            name: sorted(candidates, key=lambda path: not path.startswith(own))
+            for name, candidates in owners.items()
+        }
+        for name, variable in named_variables(optimizer):
+            path = unused(f"{part}/", slot_paths(name, sorted_owners), taken)
+            paths.setdefault(id(variable), (path, "optimizer"))
     return paths
+
+
+def optimizers_of(parts: Mapping[str, Any]) -> dict[str, keras.optimizers.Optimizer]:
+    """The optimizers among the parts of a checkpoint and those that its models are compiled with.
+
+    Those of the models are called after them: optimizer, generator_optimizer.
+    """
+    kind = keras.optimizers.Optimizer
+    found = {name: part for name, part in parts.items() if isinstance(part, kind)}
+    for name, model in models_of(parts):
+        compiled = getattr(model, "optimizer", None)
+        if isinstance(compiled, kind) and all(compiled is not known for known in found.values()):
+            own = "optimizer" if name == "model" else f"{name}_optimizer"
+            found[unique(own, {*parts, *found})] = compiled
+    return found
 
 
 def slot_paths(name: str, owners: Mapping[str, list[str]]) -> list[str]:

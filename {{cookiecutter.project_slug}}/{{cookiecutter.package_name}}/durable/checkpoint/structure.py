@@ -16,7 +16,14 @@ from ..errors import ConfigurationError
 from ..files import without_nan
 from .card import LayerEntry, Structure, VariableEntry
 from .graph import COUNTER, ObjectGraph, parts_of
-from .naming import models_of, named_layers, stable_name, unique, variable_paths
+from .naming import (
+    models_of,
+    named_layers,
+    optimizers_of,
+    stable_name,
+    unique,
+    variable_paths,
+)
 
 # Settings of a layer that change nothing about a trained model, or that its shapes show anyway.
 NOT_COMPARED = {
@@ -173,9 +180,8 @@ def optimizer_kinds(parts: Mapping[str, Any]) -> dict[str, str]:
     An optimizer that scales the loss says by its class nothing of the one that it wraps.
     """
     kinds = {}
-    for name, part in parts.items():
-        if isinstance(part, keras.optimizers.Optimizer):
-            kinds[name] = type(part).__name__
-            if (inner := getattr(part, "inner_optimizer", None)) is not None:
-                kinds[f"{name}.inner_optimizer"] = type(inner).__name__
+    for name, optimizer in optimizers_of(parts).items():
+        kinds[name] = type(optimizer).__name__
+        if (inner := getattr(optimizer, "inner_optimizer", None)) is not None:
+            kinds[f"{name}.inner_optimizer"] = type(inner).__name__
     return kinds

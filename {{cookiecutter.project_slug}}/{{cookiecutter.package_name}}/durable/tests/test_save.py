@@ -220,6 +220,15 @@ def test_left_overs_of_killed_saves_are_swept(tmp_path):
     assert not list(tmp_path.glob("*_temp"))
 
 
+def test_a_step_is_saved_again_after_its_save_was_killed(tmp_path):
+    v = tf.Variable(1.0)
+    (tmp_path / "ckpt-1_temp").mkdir()
+    (tmp_path / "ckpt-1.data-00000-of-00001").write_bytes(b"moved, and killed then")
+    manager = CheckpointManager(tf.train.Checkpoint(v=v), tmp_path)
+    assert manager.restore_or_initialize() is None
+    assert condition_of(epath.Path(manager.save(1))).state == "good"
+
+
 def test_what_others_wrote_is_left_alone(tmp_path):
     names = ["export_temp", "ckpt_temp", "ckpt-x_temp", "model-3_temp", "ckpt-1.backup_temp"]
     for name in names:
