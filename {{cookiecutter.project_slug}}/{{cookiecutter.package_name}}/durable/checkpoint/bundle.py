@@ -6,6 +6,7 @@ are in the folder `ckpt-280_temp`; it exists once its index stands beside its da
 """
 
 import re
+from collections.abc import Mapping
 
 from etils import epath
 
@@ -71,6 +72,24 @@ def pin_file(checkpoint: epath.Path) -> epath.Path:
 def is_pinned(checkpoint: epath.Path) -> bool:
     """Whether retention leaves a checkpoint alone."""
     return pin_file(checkpoint).exists()
+
+
+def split(sizes: Mapping[str, int], count: int) -> list[list[str]]:
+    """Deals keys out to shards of about the same size, to be written or read in parallel.
+
+    Args:
+        sizes: of the values, in bytes, by key.
+        count: of the shards.
+    """
+    if count == 1:  # their order is kept
+        return [list(sizes)]
+    shards: list[list[str]] = [[] for _ in range(count)]
+    totals = [0] * count
+    for key in sorted(sizes, key=lambda key: -sizes[key]):
+        smallest = totals.index(min(totals))
+        shards[smallest].append(key)
+        totals[smallest] += sizes[key]
+    return shards
 
 
 def put_in_place(written: epath.Path, checkpoint: epath.Path) -> None:

@@ -36,6 +36,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+AXES = {"axes", "axis"}  # settings that may be counted from the front or from the end
+
+
 @dataclass(frozen=True)
 class VariableEntry:
     """One variable of a checkpoint.
@@ -56,12 +59,17 @@ class VariableEntry:
 
     def describes(self, shape: Sequence[int], dtype: str) -> bool:
         """Whether a value is of this shape, in which a length may be open, and of this type."""
-        return tf.TensorShape(self.shape).is_compatible_with(shape) and dtype == self.dtype
+        is_same_rank = len(shape) == len(self.shape)
+        lengths = zip(self.shape, shape, strict=False)
+        return dtype == self.dtype and is_same_rank and all(a in (None, b) for a, b in lengths)
 
 
 @dataclass(frozen=True)
 class LayerEntry:
-    """One layer: its path, its class and the settings it was made with."""
+    """One layer: its path, its class and the settings it was made with.
+
+    Where a setting is one of `AXES`, `input_rank` stands beside it.
+    """
 
     path: str
     kind: str

@@ -1,12 +1,17 @@
 """The difference between two structures: what a checkpoint holds and what a model is."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from json import dumps
+from math import isclose
 from typing import Any
 
 from ..errors import Difference
-from .card import LayerEntry, Structure, VariableEntry
+from .card import AXES, LayerEntry, Structure, VariableEntry
+
+SAME_NAMES = {"swish": "silu"}
+# What cards of the first edition have for the type of a layer inside of another, and for an array.
+NOT_TOLD = ({"class_name": "DTypePolicy", "config": {}}, "<class 'numpy.ndarray'>")
 
 
 @dataclass(frozen=True)
@@ -152,17 +157,86 @@ def compare_settings(saved: LayerEntry, live: LayerEntry, sides: SideNames) -> l
     if saved.kind != live.kind:
         text = f"{saved.kind} in {sides.saved}, {live.kind} in {sides.model}"
         return [Difference("~", saved.path, text)]
-    # Only settings that both know: another Keras version may have brought new ones.
     return [
         Difference(
-            "~",
-            saved.path,
-            f"{name} {saved.settings[name]} in {sides.saved}, "
-            f"{live.settings[name]} in {sides.model}",
+            "~", saved.path, f"{name} {brief(old)} in {sides.saved}, {brief(new)} in {sides.model}"
         )
-        for name in saved.settings.keys() & live.settings.keys()
-        if dumps(saved.settings[name], sort_keys=True) != dumps(live.settings[name], sort_keys=True)
+        for name, old, new in differing_settings(saved.settings, live.settings)
     ]
+
+
+def differing_settings(saved: Any, live: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The names of settings that differ, with both values, at whatever depth they are.
+
+    Only what both sides know counts: another Keras may have brought new settings.
+    """
+    if isinstance(saved, Mapping) and isinstance(live, Mapping):
+        if saved.get("class_name") != live.get("class_name"):
+            yield name, saved, live
+            return
+        rank = saved.get("input_rank") or live.get("input_rank")
+        for key in sorted(saved.keys() & live.keys() - {"input_rank"}):
+            old, new = saved[key], live[key]
+            if key in AXES:
+                old, new = counted_alike(old, new, rank)
+            inner = name if key == "config" else f"{name}.{key}".lstrip(".")
+            yield from differing_settings(old, new, inner)
+    elif is_nested(saved) and is_nested(live) and len(saved) == len(live):
+        for number, (old, new) in enumerate(zip(saved, live, strict=True)):
+            yield from differing_settings(old, new, f"{name}.{number}")
+    elif not means_the_same(saved, live):
+        yield name, saved, live
+
+
+def is_nested(value: Any) -> bool:
+    """Whether a setting is a list of things that have settings of their own."""
+    return isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value)
+
+
+def counted_alike(saved: Any, live: Any, rank: int | None) -> tuple[Any, Any]:
+    """Axes of both sides as lists, counted from the front.
+
+    Without a rank they can only be compared where both sides count from the same end.
+    """
+    both = [axes if isinstance(axes, list) else [axes] for axes in (saved, live)]
+    if not all(isinstance(axis, int) for axes in both for axis in axes):
+        return saved, live
+    if rank is not None:
+        both = [[axis % rank for axis in axes] for axes in both]
+    ends = [[axis < 0 for axis in axes] for axes in both]
+    return (both[0], both[1]) if ends[0] == ends[1] else (None, None)
+
+
+def means_the_same(saved: Any, live: Any) -> bool:
+    """Whether two settings are the same, though two versions of Keras may write them differently.
+
+    One keeps numbers in single precision, names an activation otherwise, keeps the end of a range
+    that goes from its negative or from zero.
+    """
+    if saved in NOT_TOLD or live in NOT_TOLD:
+        return True
+    if is_number(saved) and is_number(live):
+        return isclose(saved, live, rel_tol=1e-6)
+    for one, other in ((saved, live), (live, saved)):
+        if is_number(one) and isinstance(other, list):
+            return other in ([-one, one], [0, one])
+    if isinstance(saved, str) and isinstance(live, str):
+        return SAME_NAMES.get(saved, saved) == SAME_NAMES.get(live, live)
+    return dumps(saved, sort_keys=True) == dumps(live, sort_keys=True)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a setting is a number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def brief(value: Any) -> str:
+    """A setting on one line: of an object, its class."""
+    if isinstance(value, Mapping):
+        return str(value.get("class_name", "other settings"))
+    if isinstance(value, list):
+        return f"[{', '.join(map(brief, value))}]"
+    return str(value)
 
 
 def compare_order(saved: list[str], live: list[str], sides: SideNames) -> list[Difference]:

@@ -1,16 +1,20 @@
 """Restoring: everything or nothing."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from math import prod
 
 import tensorflow as tf
 from etils import epath
 
 from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference
+from . import bundle
 from .card import UNREADABLE, Card, Structure, VariableEntry, damage_from, read_card
-from .graph import ObjectGraph, parts_of
+from .graph import ObjectGraph, assign_value, parts_of
 from .mismatch import find_differences
 from .structure import complete_graph, describe_structure, describe_variables
 
@@ -64,7 +68,7 @@ class Restorer:
         if card.structure.others:
             self._restore_others(path)
         for name, variable in self._variables.items():
-            variable.assign(values[name])
+            assign_value(variable, values[name])
         return card
 
     def _restore_others(self, path: epath.Path) -> None:
@@ -78,7 +82,7 @@ class Restorer:
             self._checkpoint.read(str(path)).expect_partial()
         except UNREADABLE as error:
             for variable, value in before:
-                variable.assign(value)
+                assign_value(variable, value)
             raise damage_from(path, error) from error
 
     def transfer(self, path: epath.Path, *, partial: bool) -> tuple[Card, list[Difference]]:
@@ -111,7 +115,7 @@ class Restorer:
             if live.get(entry.path) == (entry.shape, entry.dtype) and entry.role not in left_out
         ]
         for name, value in read_variables(path, fitting).items():
-            self._variables[name].assign(value)
+            assign_value(self._variables[name], value)
         return card, differences
 
     def tell_fresh_means(self, path: epath.Path, card: Card) -> None:
@@ -162,16 +166,28 @@ def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
     try:
         reader = tf.train.load_checkpoint(str(checkpoint))
         types = reader.get_variable_to_dtype_map()
-        with tf.device("CPU:0"):
-            tensors = tf.raw_ops.RestoreV2(
-                prefix=str(checkpoint),
-                tensor_names=list(types),
-                shape_and_slices=[""] * len(types),
-                dtypes=list(types.values()),
-            )
+        shapes = reader.get_variable_to_shape_map()
+        sizes = {key: prod(shapes[key]) * types[key].size for key in types}
+        shards = bundle.split(sizes, os.cpu_count() or 1)
+        with ThreadPoolExecutor(len(shards)) as threads:
+            tensors = threads.map(lambda keys: read_keys(checkpoint, keys, types), shards)
+            return {key: value for shard in tensors for key, value in shard.items()}
     except UNREADABLE as error:
         raise damage_from(checkpoint, error) from error
-    return dict(zip(types, tensors, strict=True))
+
+
+def read_keys(
+    checkpoint: epath.PathLike, keys: list[str], types: Mapping[str, tf.DType]
+) -> dict[str, tf.Tensor]:
+    """Reads the values of some keys with one operation."""
+    with tf.device("CPU:0"):
+        values = tf.raw_ops.RestoreV2(
+            prefix=str(checkpoint),
+            tensor_names=keys,
+            shape_and_slices=[""] * len(keys),
+            dtypes=[types[key] for key in keys],
+        )
+    return dict(zip(keys, values, strict=True))
 
 
 def read_variables(

@@ -13,7 +13,7 @@ from .. import files
 from ..errors import SaveFailed
 from . import bundle
 from .card import CARD_KEY, Card
-from .graph import GRAPH_KEY, ObjectGraph, attribute_names
+from .graph import GRAPH_KEY, ObjectGraph, attribute_names, read_value
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Snapshot:
         """
         described = {GRAPH_KEY: tf.constant(self._graph), CARD_KEY: tf.constant(card.to_json())}
         count = min(os.cpu_count() or 1, 1 + self.size // SHARD_BYTES)
-        keys = split(self._sizes, count)
+        keys = bundle.split(self._sizes, count)
         shards = [{key: self._values[key] for key in shard} for shard in keys]
         shards[0] |= described
         if count == 1:
@@ -117,29 +117,6 @@ def write(snapshot: Snapshot, path: epath.Path, card: Card, afterwards: Callable
     finally:
         bundle.clear_unfinished(path)
     afterwards()
-
-
-def read_value(variable: tf.Variable) -> tf.Tensor:
-    """The value of a variable, in the memory of the host."""
-    if isinstance(variable, tf.distribute.DistributedValues):
-        value = variable.read_value()
-    else:  # the operation alone: `read_value` takes three times as long, which thousands add up to
-        value = tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
-    if value.backing_device.endswith("CPU:0"):
-        return value
-    with tf.device("CPU:0"):
-        return tf.identity(value)
-
-
-def split(sizes: Mapping[str, int], count: int) -> list[list[str]]:
-    """Deals keys out to some shards of about the same size, the largest values first."""
-    shards: list[list[str]] = [[] for _ in range(count)]
-    totals = [0] * count
-    for key in sorted(sizes, key=lambda key: -sizes[key]) if count > 1 else sizes:
-        smallest = totals.index(min(totals))
-        shards[smallest].append(key)
-        totals[smallest] += sizes[key]
-    return shards
 
 
 def write_shard(prefix: str, values: Mapping[str, tf.Tensor]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ..compat import (
@@ -14,7 +15,7 @@ from ..compat import (
 )
 from ..errors import ConfigurationError
 from ..files import without_nan
-from .card import LayerEntry, Structure, VariableEntry
+from .card import AXES, LayerEntry, Structure, VariableEntry
 from .graph import COUNTER, ObjectGraph, parts_of
 from .naming import (
     models_of,
@@ -153,25 +154,47 @@ def layer_settings(layer: keras.layers.Layer) -> dict[str, Any]:
     if isinstance(layer, keras.Model):
         return {}  # a model's settings are those of its layers
     try:
-        settings = layer.get_config()
+        settings = {"config": layer.get_config()}
     except NotImplementedError:  # a layer of the user's that does not tell
         return {}
-    relevant = without_nan(simplified(settings))
+    if isinstance(layer, keras.layers.Layer):  # and no operation of Keras 3
+        settings["build_config"] = layer.get_build_config()
+    relevant = without_nan(simplified(settings)["config"])
     policy = getattr(layer, "dtype_policy", None)
     return relevant if policy is None else relevant | {"dtype": policy.name}
 
 
 def simplified(value: Any) -> Any:
-    """A setting as JSON keeps it, without what differs between Keras versions."""
+    """A setting as JSON keeps it, without what differs between Keras versions.
+
+    A layer that has an axis, inside of another too, gets the rank of its input: one Keras counts
+    the axis from the front, the other from the end.
+    """
     if isinstance(value, Mapping):
-        return {
+        if str(value.get("class_name")).endswith("DTypePolicy"):
+            return value["config"]["name"]
+        found = {
             str(name): simplified(inner)
             for name, inner in value.items()
             if name not in NOT_COMPARED and not str(name).endswith("_initializer")
         }
+        inside = found.get("config")
+        if isinstance(inside, dict) and AXES & inside.keys():
+            inside["input_rank"] = rank_of(value.get("build_config"))
+        return found
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
     if isinstance(value, list | tuple):
         return [simplified(inner) for inner in value]
     return value if isinstance(value, str | int | float | bool | None) else str(type(value))
+
+
+def rank_of(build_config: Any) -> int | None:
+    """The rank of what a layer is built for, of the first where it takes several."""
+    shape = (build_config or {}).get("input_shape")
+    if shape and isinstance(shape[0], list | tuple):
+        shape = shape[0]
+    return len(shape) if isinstance(shape, list | tuple) else None
 
 
 def optimizer_kinds(parts: Mapping[str, Any]) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """Checkpoints of this project, of whichever Keras."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from etils import epath
 
-from ..checkpoint.card import LayerEntry, read_card
+from ..checkpoint.card import read_card
 from ..checkpoint.mismatch import SideNames, compare_layers
 from ..checkpoint.restore import read_variables
 from ..checkpoint.structure import describe_layers
@@ -52,24 +52,9 @@ class CardedCheckpoint(SourceFile):
         layers = describe_layers(state.parts)
         variables = [entry for entry, _ in targets_of(state).values()]
         saved = self._structure
-        alike = {entry.path: entry.settings for entry in layers}
-        common = [with_types_of(entry, alike.get(entry.path, {})) for entry in saved.layers]
         live = replace(saved, layers=layers, variables=variables)
-        return compare_layers(replace(saved, layers=common), live, SideNames())
+        return compare_layers(saved, live, SideNames())
 
     def read(self, learning_rate: Callable[[int], float]) -> dict[str, Any]:  # noqa: ARG002
         """Reads all values, and checks them against their checksums and the card."""
         return read_variables(self.path, self._entries.values())
-
-
-def with_types_of(layer: LayerEntry, settings: Mapping[str, Any]) -> LayerEntry:
-    """The layer with those of its settings that have the same type as the given ones.
-
-    Keras 2 writes axis=[3] where Keras 3 writes axis=-1.
-    """
-    alike = {
-        name: value
-        for name, value in layer.settings.items()
-        if type(value) is type(settings.get(name))
-    }
-    return replace(layer, settings=alike)

@@ -1,12 +1,17 @@
 """Checkpoints that do not fit: the culprit is named, and nothing is changed."""
 
+import json
+from pathlib import Path
+
 import pytest
 import tensorflow as tf
 
 from ..checkpoint.card import LayerEntry
-from ..checkpoint.mismatch import SideNames, compare_settings
+from ..checkpoint.mismatch import SideNames, compare_settings, differing_settings
+from ..checkpoint.structure import layer_settings
 from ..compat import KERAS_3, keras
 from ..errors import CardMissing, CheckpointMismatch
+from .fixtures.make import settings_of_layers
 from .helpers import (
     SHAPE,
     files_in,
@@ -16,6 +21,9 @@ from .helpers import (
     train_a_little,
     values_of,
 )
+
+FIXTURES = Path(__file__).parent / "fixtures"
+layers = keras.layers
 
 
 def stack(*layers):
@@ -219,6 +227,73 @@ def test_the_order_of_settings_does_not_matter():
     first = LayerEntry("a", "Dense", {"regularizer": {"class_name": "L2", "config": {"l2": 0.1}}})
     second = LayerEntry("a", "Dense", {"regularizer": {"config": {"l2": 0.1}, "class_name": "L2"}})
     assert compare_settings(first, second, SideNames()) == []
+
+
+@pytest.mark.parametrize("name", ["settings", "first_edition_settings"])
+@pytest.mark.parametrize("version", ["tf215", "tf221"])
+def test_what_keras_writes_otherwise_is_no_difference(version, name):
+    written = json.loads((FIXTURES / version / f"{name}.json").read_text())
+    live = settings_of_layers()
+    assert written.keys() == live.keys()
+    for layer, settings in written.items():
+        assert list(differing_settings(settings, live[layer])) == [], layer
+
+
+@pytest.mark.parametrize(
+    ("saved", "live", "told"),
+    [
+        (
+            layers.TimeDistributed(layers.Dense(3)),
+            layers.TimeDistributed(layers.Dense(3, "relu")),
+            "layer.activation linear in the checkpoint, relu in the model",
+        ),
+        (
+            layers.TimeDistributed(layers.Dense(3)),
+            layers.TimeDistributed(layers.EinsumDense("bc,cd->bd", 3)),
+            "layer Dense in the checkpoint, EinsumDense in the model",
+        ),
+        (
+            layers.Dense(3, kernel_regularizer="l2"),
+            layers.Dense(3, kernel_regularizer="l1"),
+            "kernel_regularizer L2 in the checkpoint, L1 in the model",
+        ),
+        (
+            layers.Dense(3, kernel_regularizer="l2"),
+            layers.Dense(3),
+            "kernel_regularizer L2 in the checkpoint, None in the model",
+        ),
+        (
+            layers.LayerNormalization(),
+            layers.LayerNormalization(axis=1),
+            "axis [2] in the checkpoint, [1] in the model",
+        ),
+        (
+            layers.RNN([layers.LSTMCell(3), layers.GRUCell(2)]),
+            layers.RNN([layers.LSTMCell(3), layers.GRUCell(2, dropout=0.5)]),
+            "cell.cells.1.dropout 0.0 in the checkpoint, 0.5 in the model",
+        ),
+        (
+            layers.TimeDistributed(layers.Dense(3)),
+            layers.TimeDistributed(layers.Dense(3, use_bias=False)),
+            "layer.use_bias True in the checkpoint, False in the model",
+        ),
+        (
+            layers.Dropout(0.5),
+            layers.Dropout(0.25),
+            "rate 0.5 in the checkpoint, 0.25 in the model",
+        ),
+    ],
+)
+def test_a_setting_that_differs_is_told_by_its_name_alone(saved, live, told):
+    rows = tf.zeros((2, 4, 3))
+    entries = []
+    for layer in (saved, live):
+        layer(rows)
+        # As it is read from a card.
+        settings = json.loads(json.dumps(layer_settings(layer)))
+        entries.append(LayerEntry("a", type(layer).__name__, settings))
+    (difference,) = compare_settings(*entries, SideNames())
+    assert difference.text == told
 
 
 def test_the_code_of_a_lambda_layer_is_not_compared(tmp_path):
