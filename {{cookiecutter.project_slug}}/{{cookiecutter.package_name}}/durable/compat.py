@@ -134,6 +134,16 @@ def learning_rate_at(optimizer: keras.optimizers.Optimizer, step: int) -> float:
     return float(rate)
 
 
+def learning_rate_variable(optimizer: keras.optimizers.Optimizer) -> tf.Variable | None:
+    """The variable that keeps a learning rate that was given as a number; a schedule has none."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of one that scales the loss
+    try:
+        given = inner.get_config()["learning_rate"]
+    except (KeyError, NotImplementedError):  # an optimizer of the user's that does not tell
+        return None
+    return None if isinstance(given, dict) else as_variable(inner.learning_rate)
+
+
 class _FitPosition:
     """Tells `fit` of Keras 2 where to begin."""
 

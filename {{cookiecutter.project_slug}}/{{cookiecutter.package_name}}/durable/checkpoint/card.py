@@ -146,6 +146,7 @@ class Card:
         element_spec: what a batch is, as `data.protocol.spec_as_json` gives it.
         origin: what the run was started from; None where it started from scratch.
         batch: how many batches of the epoch after those were trained, where `fit` counts them.
+        rates: the learning rates that optimizers were made with, by the path of their variable.
         versions: of TensorFlow, Keras and Python.
         created: when it was made, ISO 8601 in UTC.
     """
@@ -159,6 +160,7 @@ class Card:
     element_spec: Any = None
     origin: Origin | None = None
     batch: int = 0
+    rates: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=versions)
     created: str = field(default_factory=now)
 

@@ -109,7 +109,6 @@ class CheckpointManager(tf.train.CheckpointManager):
             checkpoint_name,
             self._counter,
             checkpoint_interval,
-            init_fn,
         )
 
     def _describe(self, checkpoint: tf.train.Checkpoint) -> None:
@@ -121,7 +120,9 @@ class CheckpointManager(tf.train.CheckpointManager):
     def _refresh(self) -> None:
         """Takes in objects that were made or replaced since, as an optimizer's slots may be."""
         if not self._graph.is_still_that_of(self.checkpoint):
+            known = self._restorer.rates
             self._describe(self.checkpoint)
+            self._restorer.rates |= known
 
     @property
     def checkpoints(self) -> list[str]:
@@ -199,12 +200,11 @@ class CheckpointManager(tf.train.CheckpointManager):
                 structure=self._restorer.structure,
                 origin=self.origin,
                 batch=batch,
+                rates=self._restorer.rates,
             )
-            self._saver.save(path, card, partial(self._after_save, path, metrics))
-            self.card = card
-            if not self._background:
+            if self._saver.save(path, card, partial(self._after_save, path, metrics)):
                 self._failures.end()
-            self._last_step = step
+            self.card, self._last_step = card, step
             return str(path)
         return None
 
@@ -221,8 +221,7 @@ class CheckpointManager(tf.train.CheckpointManager):
             return whole_number(given)
         if step is not None:
             return step
-        whole = self._files.whole()
-        return bundle.step_of(whole[-1]) + 1 if whole else 1
+        return max(map(bundle.step_of, self._files.whole()), default=0) + 1
 
     def collect(self, *, wait: bool = False) -> None:
         """Looks at a save in the background that has ended; call it now and then.

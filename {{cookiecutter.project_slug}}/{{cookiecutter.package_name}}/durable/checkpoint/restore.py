@@ -11,11 +11,13 @@ from math import prod
 import tensorflow as tf
 from etils import epath
 
+from ..compat import learning_rate_variable, whole_number
 from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference
 from . import bundle
 from .card import UNREADABLE, Card, Structure, VariableEntry, damage_from, read_card
 from .graph import ObjectGraph, assign_value, parts_of
 from .mismatch import find_differences
+from .naming import optimizers_of
 from .structure import complete_graph, describe_structure, describe_variables
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,10 @@ class Restorer:
         checkpoint: what to restore into.
         identity: the settings that must be the same.
         graph: the object graph of the checkpoint, where it is known already.
+
+    Attributes:
+        structure: what must agree for a checkpoint to fit.
+        rates: the learning rates that optimizers were made with, by the path of their variable.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class Restorer:
         self._variables = {path: variable for path, (_, variable) in described.items()}
         entries = [entry for entry, _ in described.values()]
         self.structure = describe_structure(parts_of(checkpoint), entries, identity, graph.others)
+        self.rates = initial_rates(parts_of(checkpoint), self._variables)
         self._first_means = {
             entry.path: tf.identity(self._variables[entry.path])
             for entry in entries
@@ -69,7 +76,34 @@ class Restorer:
             self._restore_others(path)
         for name, variable in self._variables.items():
             assign_value(variable, values[name])
+        self._put_in_rates(path, card)
         return card
+
+    def _put_in_rates(self, path: epath.Path, card: Card) -> None:
+        """Gives optimizers the learning rates that they were made with now, where those are others.
+
+        The rate in the checkpoint is what the one that its run began with has become since. It is
+        gone on with, unless the program now begins with another.
+        """
+        for name, rate in self.rates.items():
+            variable = self._variables[name]
+            restored, begun_with = float(tf.convert_to_tensor(variable)), card.rates.get(name)
+            if begun_with is None and restored != rate:
+                log.warning(
+                    "%s: %s is gone on with, from %s, and not the %s of this program.",
+                    name,
+                    short(restored),
+                    path.name,
+                    short(rate),
+                )
+            elif begun_with not in (None, rate):
+                log.info(
+                    "%s: %s, as in this program now; it was %s before.",
+                    name,
+                    short(rate),
+                    short(begun_with),
+                )
+                variable.assign(rate)
 
     def _restore_others(self, path: epath.Path) -> None:
         """Restores what is no variable, as TensorFlow does, which assigns the variables as well.
@@ -116,7 +150,17 @@ class Restorer:
         ]
         for name, value in read_variables(path, fitting).items():
             assign_value(self._variables[name], value)
-        return card, differences
+        self._put_in_rates(path, card)
+        return card, [*differences, *(self._fresh_slots(fitting) if partial else [])]
+
+    def _fresh_slots(self, taken: Iterable[VariableEntry]) -> list[Difference]:
+        """The slots of the optimizers that are not taken from a checkpoint."""
+        paths = {entry.path for entry in taken}
+        return [
+            Difference("+", entry.path, "begins as that of a new optimizer")
+            for entry in self.structure.variables
+            if entry.role == "optimizer" and entry.path not in paths
+        ]
 
     def tell_fresh_means(self, path: epath.Path, card: Card) -> None:
         """Says so where the means of the log start anew, after a checkpoint was restored."""
@@ -130,6 +174,24 @@ class Restorer:
     def _has_means_in(self, saved: Structure) -> bool:
         """Whether a checkpoint has the means of the same metrics."""
         return metrics_of(saved) == metrics_of(self.structure)
+
+
+def initial_rates(
+    parts: Mapping[str, object], variables: Mapping[str, tf.Variable]
+) -> dict[str, float]:
+    """The learning rates that optimizers were made with: those that have not made a step yet."""
+    paths = {id(variable): path for path, variable in variables.items()}
+    rates = {}
+    for optimizer in optimizers_of(parts).values():
+        variable = learning_rate_variable(optimizer)
+        if variable is not None and whole_number(optimizer.iterations) == 0:
+            rates[paths[id(variable)]] = float(tf.convert_to_tensor(variable))
+    return rates
+
+
+def short(number: float) -> str:
+    """A number that was kept in single precision, as it was written."""
+    return f"{number:.6g}"
 
 
 def unbuilt(saved: Structure, live: Structure) -> list[str]:

@@ -35,13 +35,16 @@ class Saver:
         self._writer = ThreadPoolExecutor(1, "checkpoint-writer") if background else None
         self._pending: Future[None] | None = None
 
-    def save(self, path: epath.Path, card: Card, afterwards: Callable[[], None]) -> None:
+    def save(self, path: epath.Path, card: Card, afterwards: Callable[[], None]) -> bool:
         """Saves the state as the checkpoint `path`; on an error nothing is left of it.
 
         Args:
             path: of the checkpoint.
             card: its description.
             afterwards: called once it is on the disk.
+
+        Returns:
+            Whether it is there already; in the background it is not.
 
         Raises:
             OSError, tf.errors.OpError: it cannot be written. In the background, `collect` raises
@@ -51,8 +54,9 @@ class Saver:
         files.require_space(path.parent, snapshot.size)
         if self._writer is None:
             write(snapshot, path, card, afterwards)
-        else:
-            self._pending = self._writer.submit(write, snapshot, path, card, afterwards)
+            return True
+        self._pending = self._writer.submit(write, snapshot, path, card, afterwards)
+        return False
 
     def collect(self, *, wait: bool) -> bool:
         """Tells whether a background save has ended since the last call, and raises its error.

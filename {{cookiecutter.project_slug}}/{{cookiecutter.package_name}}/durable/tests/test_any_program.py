@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from etils import epath
 
+from ..checkpoint import restore as restoring
 from ..checkpoint.manager import CheckpointManager
 from ..checkpoint.reader import condition_of
 from ..compat import KERAS_3, keras
@@ -298,3 +299,86 @@ def test_a_folder_that_tensorflow_takes_for_a_pattern_is_refused(tmp_path, name)
     with pytest.raises(ConfigurationError, match="takes for a pattern"):
         CheckpointManager(tf.train.Checkpoint(v=tf.Variable(1.0)), tmp_path / name)
     assert not list(tmp_path.iterdir())
+
+
+def adam(rate, *, scaled=False):
+    """A model with an optimizer that has made no step."""
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, name="output")])
+    optimizer = keras.optimizers.Adam(rate)
+    if scaled:
+        optimizer = keras.mixed_precision.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    return tf.train.Checkpoint(model=model, optimizer=optimizer)
+
+
+def train(checkpoint):
+    """Makes a step, as after which an optimizer is no new one."""
+    weights = checkpoint.model.trainable_variables
+    gradients = [tf.ones_like(weight) for weight in weights]
+    checkpoint.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+
+
+def rate_of(checkpoint):
+    optimizer = getattr(checkpoint.optimizer, "inner_optimizer", checkpoint.optimizer)
+    return float(tf.convert_to_tensor(optimizer.learning_rate))
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_learning_rate_of_the_program_is_put_in_and_one_that_became_is_kept(
+    tmp_path, caplog, scaled
+):
+    caplog.set_level("INFO")
+    first = adam(1e-3, scaled=scaled)
+    manager = CheckpointManager(first, tmp_path)
+    train(first)
+    manager.save(1)
+    optimizer = getattr(first.optimizer, "inner_optimizer", first.optimizer)
+    optimizer.learning_rate.assign(5e-4)  # as a schedule of one's own does
+    manager.save(2)
+
+    same = adam(1e-3, scaled=scaled)
+    CheckpointManager(same, tmp_path).restore_or_initialize()
+    assert rate_of(same) == pytest.approx(5e-4)
+    assert "as in this program now" not in caplog.text
+
+    other = adam(1e-5, scaled=scaled)
+    later = CheckpointManager(other, tmp_path)
+    later.restore_or_initialize()
+    assert rate_of(other) == pytest.approx(1e-5)
+    assert "learning_rate" in caplog.text
+    assert ": 1e-05, as in this program now; it was 0.001 before." in caplog.text
+    later.save(3)
+
+    again = adam(1e-5, scaled=scaled)
+    CheckpointManager(again, tmp_path).restore_or_initialize()
+    assert rate_of(again) == pytest.approx(1e-5)
+
+
+def test_a_rate_that_changed_before_a_restore_is_not_taken_for_that_of_the_program(tmp_path):
+    checkpoint = adam(1e-3)
+    manager = CheckpointManager(checkpoint, tmp_path)
+    train(checkpoint)
+    checkpoint.more = tf.Variable(0.0)  # what is reachable is looked at anew
+    checkpoint.optimizer.learning_rate.assign(5e-4)
+    manager.save(1)
+    checkpoint.optimizer.learning_rate.assign(1e-4)
+    manager.restore_or_initialize()  # back, after a loss that was not a number, say
+    assert rate_of(checkpoint) == pytest.approx(5e-4)
+
+
+def test_a_rate_from_a_card_that_does_not_tell_is_gone_on_with(tmp_path, monkeypatch, caplog):
+    with monkeypatch.context() as patch:
+        patch.setattr(restoring, "learning_rate_variable", lambda _: None)
+        CheckpointManager(adam(1e-3), tmp_path).save(1)
+    checkpoint = adam(1e-5)
+    CheckpointManager(checkpoint, tmp_path).restore_or_initialize()
+    assert rate_of(checkpoint) == pytest.approx(1e-3)
+    assert ": 0.001 is gone on with, from ckpt-1, and not the 1e-05" in caplog.text
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_fork_has_the_learning_rate_of_its_program(tmp_path, partial):
+    saved = CheckpointManager(adam(1e-3), tmp_path).save(1)
+    fork = adam(1e-5)
+    restoring.Restorer(fork, {}).transfer(epath.Path(saved), partial=partial)
+    assert rate_of(fork) == pytest.approx(1e-5)
