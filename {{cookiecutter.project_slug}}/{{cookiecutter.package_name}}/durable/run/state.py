@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
 import tensorflow as tf
 
 from ..checkpoint.graph import ObjectGraph
-from ..checkpoint.naming import variable_paths
+from ..checkpoint.naming import models_of, named_layers, variable_paths
 from ..compat import keras, named_variables, variables_of
 from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
@@ -151,10 +152,13 @@ def require_names(task: Task) -> None:
 
 def build(task: Task, element_spec: Any) -> None:
     """Makes all variables of a task's models and optimizers."""
-    if any(not model.built for model in task.models.values()):
-        # A model without an input of its own has no variables before.
-        forward = tf.function(lambda batch: task.forward(batch, training=False))
-        trace(task, forward, any_batch_size(element_spec))
+    layers = [layer for _, model in models_of(task.models) for _, layer in named_layers(model)]
+    if not all(layer.built for layer in [*task.models.values(), *layers]):
+        # A model without an input of its own has no variables before, and a layer that is only
+        # called where it trains has none before that either.
+        for training in (False, True):
+            forward = tf.function(partial(task.forward, training=training))
+            trace(task, forward, any_batch_size(element_spec))
     for name, optimizer in task.optimizers.items():
         optimizer.build(task.trained_variables(name))
 

@@ -55,6 +55,46 @@ def test_a_model_without_an_input_is_built():
     assert len(state.task.optimizer.variables) >= 2 * len(state.task.model.trainable_variables)
 
 
+class InTrainingAlone(keras.layers.Layer):
+    """Calls a layer only where it trains."""
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+        self.noise = keras.layers.Dense(4, name="noise")
+
+    def call(self, x, training=False):
+        return self.noise(x) if training else x
+
+
+@pytest.mark.parametrize("is_functional", [True, False])
+def test_layers_that_are_called_in_training_alone_are_trained(tmp_path, is_functional):
+    def build():
+        stack = [keras.layers.Flatten(), keras.layers.Dense(4, name="body")]
+        stack += [InTrainingAlone(name="more"), keras.layers.Dense(3, name="logits")]
+        return keras.Sequential([keras.Input(SHAPE), *stack] if is_functional else stack)
+
+    state = small_state(build())
+    train_a_little(state)
+    path = manager_of(state, tmp_path).save()
+    paths = {entry.path for entry in read_card(path).structure.variables}
+    assert "more/noise/kernel" in paths
+    assert any(path.startswith("optimizer/") and "more/noise/bias" in path for path in paths)
+    again = small_state(build(), seed=2)
+    assert manager_of(again, tmp_path).restore_or_initialize()
+    assert values_of(again) == values_of(state)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "mixed_bfloat16"])
+def test_the_penalty_of_a_regularizer_may_be_of_another_type_than_the_loss(dtype):
+    settings = {"kernel_regularizer": "l2", "activity_regularizer": "l1", "dtype": dtype}
+    dense = keras.layers.Dense(3, name="logits", **settings)
+    flatten = keras.layers.Flatten(dtype=dtype)
+    state = small_state(keras.Sequential([keras.Input(SHAPE), flatten, dense]))
+    before = dense.kernel.numpy()
+    train_a_little(state)
+    assert (dense.kernel.numpy() != before).any()
+
+
 def layer_that(function):
     class Custom(keras.layers.Layer):
         def call(self, x):
