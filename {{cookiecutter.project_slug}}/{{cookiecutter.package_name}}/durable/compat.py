@@ -109,6 +109,15 @@ def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers(include_self=False, recursive=False))  # noqa: SLF001
 
 
+def reset_states(model: keras.Model) -> None:
+    """Lets recurrent layers that keep their states from batch to batch begin anew."""
+    for layer in sublayers(model):
+        if isinstance(layer, keras.layers.RNN) and layer.stateful and layer.built:
+            reset = layer.reset_state if hasattr(layer, "reset_state") else layer.reset_states
+            reset()
+        reset_states(layer)
+
+
 def slot_readings(name: str) -> Iterator[tuple[str, str]]:
     """Ways to read an optimizer variable's name as (slot, the name of what it belongs to).
 

@@ -281,6 +281,7 @@ class CheckpointManager(tf.train.CheckpointManager):
             self._last_step = None if self._counter is None else whole_number(self._counter)
             self.checkpoint.save_counter.assign(card.step)
             log.info("Restored %s from %s.", card.place, path)
+            self._restorer.put_in_rates(path, card)
             self._restorer.tell_fresh_means(path, card)
             return str(path)
         if self.has_checkpoints:

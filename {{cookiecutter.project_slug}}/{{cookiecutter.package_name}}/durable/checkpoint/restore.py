@@ -76,10 +76,9 @@ class Restorer:
             self._restore_others(path)
         for name, variable in self._variables.items():
             assign_value(variable, values[name])
-        self._put_in_rates(path, card)
         return card
 
-    def _put_in_rates(self, path: epath.Path, card: Card) -> None:
+    def put_in_rates(self, path: epath.Path, card: Card) -> None:
         """Gives optimizers the learning rates that they were made with now, where those are others.
 
         The rate in the checkpoint is what the one that its run began with has become since. It is
@@ -150,7 +149,7 @@ class Restorer:
         ]
         for name, value in read_variables(path, fitting).items():
             assign_value(self._variables[name], value)
-        self._put_in_rates(path, card)
+        self.put_in_rates(path, card)
         return card, [*differences, *(self._fresh_slots(fitting) if partial else [])]
 
     def _fresh_slots(self, taken: Iterable[VariableEntry]) -> list[Difference]:

@@ -9,7 +9,7 @@ from .. import files
 from ..checkpoint.card import Card, read_card
 from ..checkpoint.saver import SAVING_ERRORS
 from ..compat import learning_rate_at
-from ..convert.export import export_model
+from ..convert.export import Form, export_model
 from ..convert.name_based import write_name_based
 from ..errors import ConfigurationError, ExportFailed
 from ..run.rebuild import Rebuilt, rebuild, restore
@@ -19,11 +19,16 @@ from .console import Options, print_json
 
 
 def export(
-    project: Project, common: Options, at: tyro.conf.Positional[str] = "latest", saver: bool = False
+    project: Project,
+    common: Options,
+    at: tyro.conf.Positional[str] = "latest",
+    saver: bool = False,
+    forms: tuple[Form, ...] | None = None,
 ) -> int:
     """Write a SavedModel, a .keras file and plain arrays into the run's folder exports/.
 
     The SavedModel and the .keras file are loaded again, and must predict what the model does.
+    A form that a model does not have is left out, and that is told.
 
     Args:
         project: whose run it is.
@@ -31,7 +36,10 @@ def export(
         at: A step, latest, best or epoch:N.
         saver: Write a checkpoint that tf.compat.v1.train.Saver restores instead, the slots of the
             optimizer included.
+        forms: Which forms to write; each that is named must succeed.
     """
+    if saver and forms:
+        raise ConfigurationError("--forms and --saver exclude each other: a checkpoint is no form.")
     paths, name = resolve(project.paths(common.root, common.run), at)
     checkpoint = find(paths, name)
     card = read_card(checkpoint)
@@ -42,23 +50,26 @@ def export(
     restore(checkpoint, rebuilt.state)
     try:
         with files.filled_folder(folder) as temporary:
-            write = write_checkpoint if saver else write_model
-            told = write(card, rebuilt, temporary)
+            if saver:
+                told = write_checkpoint(card, rebuilt, temporary)
+            else:
+                told = write_model(rebuilt, temporary, forms)
     except SAVING_ERRORS as error:
         raise ExportFailed(f"{folder} cannot be written: {error}") from error
     if common.json:
         print_json({"path": str(folder), "step": card.step, **told})
     else:
         print(f"Exported {card.place} to {folder}: {', '.join(told['files'])}.")
-        if "largest_difference" in told:
-            apart = told["largest_difference"]
+        if (apart := told.get("largest_difference")) is not None:
             print(f"Loaded again, they predict what the model does: at most {apart:.2g} apart.")
     return 0
 
 
-def write_model(_: Card, rebuilt: Rebuilt, folder: epath.Path) -> dict[str, Any]:
+def write_model(
+    rebuilt: Rebuilt, folder: epath.Path, forms: tuple[Form, ...] | None
+) -> dict[str, Any]:
     """Writes the model, and tells what and how well it agrees."""
-    apart = export_model(rebuilt.state.task, rebuilt.spec.element_spec, folder)
+    apart = export_model(rebuilt.state.task, rebuilt.spec.element_spec, folder, forms)
     return {"files": files.entry_names(folder), "largest_difference": apart}
 
 

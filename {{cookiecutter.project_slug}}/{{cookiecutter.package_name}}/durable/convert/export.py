@@ -2,22 +2,31 @@
 
 import contextlib
 import io
-from collections.abc import Callable
-from typing import Any
+import logging
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from ..compat import keras, variables_of
+from ..checkpoint.saver import SAVING_ERRORS
+from ..compat import keras, reset_states, variables_of
 from ..data.protocol import any_batch_size
 from ..errors import ExportFailed
 from ..run.experiment import Task
 from .names import is_generator_state, model_paths
 
-SAVED_MODEL = "saved_model"
-KERAS_FILE = "model.keras"
-ARRAYS = "weights.npz"
+log = logging.getLogger(__name__)
+
+Form = Literal["saved-model", "keras", "arrays"]
+# The names of the files and folders.
+FORMS: dict[Form, str] = {
+    "saved-model": "saved_model",
+    "keras": "model.keras",
+    "arrays": "weights.npz",
+}
 BATCH_SIZES = (1, 2, 7, 32)
 # NumPy does not know the one of bfloat16.
 EPSILONS = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 2**-52}
@@ -25,35 +34,94 @@ EPSILONS = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-23, "float64": 
 Predict = Callable[[Any], Any]
 
 
-def export_model(task: Task, element_spec: Any, folder: epath.Path) -> float:
-    """Writes a model in three forms, and compares the predictions of those that can make some.
+def export_model(
+    task: Task, element_spec: Any, folder: epath.Path, forms: Iterable[Form] | None = None
+) -> float | None:
+    """Writes a model in several forms, and compares the predictions of those that can make some.
 
     Args:
         task: with the models; it says which of them is exported.
         element_spec: of a batch.
         folder: where to write; it is there.
+        forms: which; by default all that the model has, and what it has not is told.
 
     Returns:
-        The largest difference between two predictions.
+        The largest difference between two predictions, or None where none was compared.
 
     Raises:
-        ExportFailed: a model that was loaded again predicts something else, or cannot be loaded.
+        ExportFailed: a form that was asked for, or each, cannot be written and loaded again, or
+            one predicts something else.
     """
     model, spec = task.inference(any_batch_size(element_spec))
-    silently(model.export, str(folder / SAVED_MODEL))
-    silently(model.save, str(folder / KERAS_FILE))
-    np.savez(folder / ARRAYS, **plain_arrays(model))
+    spec = with_fixed_batch(model, spec)
+    reset_states(model)  # a SavedModel holds them
     live = graph_of(model, spec)
-    return max(
-        largest_difference(name, live, loaded(name, load, folder, spec), spec, tolerance(model))
-        for name, load in ((SAVED_MODEL, load_saved_model), (KERAS_FILE, load_keras_file))
+    differences, left_out = [], []
+    for form in forms or FORMS:
+        path = folder / FORMS[form]
+        try:
+            exported = written(form, model, path, spec)
+        except ExportFailed as error:
+            if forms:
+                raise
+            left_out.append(error)
+            remove(path)
+            continue
+        if exported is not None:
+            apart = largest_difference(path.name, live, exported, spec, tolerance(model))
+            differences.append(apart)
+    if len(left_out) == len(FORMS):
+        raise left_out[0]
+    for reason in left_out:
+        log.warning("%s The other forms are there.", reason)
+    return max(differences, default=None)
+
+
+def written(form: Form, model: keras.Model, path: epath.Path, spec: Any) -> Predict | None:
+    """Writes a model in a form, and gives the model that is loaded from it, if it is one.
+
+    Raises:
+        ExportFailed: it cannot be written, or not be loaded again.
+    """
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # some versions of Keras print messages
+            if form == "arrays":
+                np.savez(path, **plain_arrays(model))
+                return None
+            write = model.export if form == "saved-model" else model.save
+            write(str(path))
+    except SAVING_ERRORS:
+        raise
+    except Exception as error:  # whatever a layer of the user's own may raise
+        raise ExportFailed(f"{path.name} cannot be written: {reason_of(error, form)}") from error
+    load = load_saved_model if form == "saved-model" else load_keras_file
+    try:
+        exported = load(path, spec)
+        exported(examples_of(spec, 1))
+    except Exception as error:  # likewise
+        message = f"{path.name} cannot be loaded again: {reason_of(error, form)}"
+        raise ExportFailed(message) from error
+    return exported
+
+
+def reason_of(error: Exception, form: Form) -> str:
+    """The first sentence of an error, without the configurations that Keras prints, and advice."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    reason = re.split(r"(?<=[.!]) | Full object config| config=", text)[0][:200].rstrip(".")
+    if form != "keras":
+        return f"{reason}."
+    return (
+        f"{reason}. A layer of one's own needs get_config() and the decorator "
+        "@keras.saving.register_keras_serializable(); a Lambda layer does not come back."
     )
 
 
-def silently(write: Callable[[str], None], path: str) -> None:
-    """Writes without the messages that some versions of Keras print."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        write(path)
+def remove(path: epath.Path) -> None:
+    """Removes what there is of a form."""
+    if path.is_dir():
+        path.rmtree()
+    else:
+        path.unlink(missing_ok=True)
 
 
 def plain_arrays(model: keras.Model) -> dict[str, np.ndarray]:
@@ -70,32 +138,13 @@ def plain_arrays(model: keras.Model) -> dict[str, np.ndarray]:
     return {path: value.numpy() for path, value in arrays.items()}
 
 
-def loaded(
-    name: str,
-    load: Callable[[epath.Path, Any], Predict],
-    folder: epath.Path,
-    spec: Any,
-) -> Predict:
-    """Loads an exported model again, and sees that it predicts something.
-
-    Raises:
-        ExportFailed: that is not possible.
-    """
-    try:
-        predict = load(folder / name, spec)
-        predict(examples_of(spec, 1))
-    except Exception as error:  # whatever a layer of the user's own may raise
-        message = f"{name} cannot be loaded again: {error}. Nothing was exported."
-        raise ExportFailed(message) from error
-    return predict
-
-
 def load_saved_model(folder: epath.Path, _: Any) -> Predict:
     """Loads a SavedModel as a program without Keras does."""
-    model = tf.saved_model.load(str(folder))
 
     def predict(examples: Any) -> Any:
-        return model.serve(examples)  # its variables live as long as `model`
+        # Anew each time: the states of recurrent layers may be kept in it.
+        model = tf.saved_model.load(str(folder))
+        return model.serve(examples)
 
     return predict
 
@@ -106,8 +155,25 @@ def load_keras_file(file: epath.Path, spec: Any) -> Predict:
 
 
 def graph_of(model: keras.Model, spec: Any) -> Predict:
-    """The predictions of a model for any number of examples, in one graph."""
-    return tf.function(lambda x: model(x, training=False), input_signature=[spec])
+    """The predictions of a model for any number of examples, in one graph.
+
+    Recurrent layers that keep their states from batch to batch begin anew with each.
+    """
+    graph = tf.function(lambda x: model(x, training=False), input_signature=[spec])
+
+    def predict(examples: Any) -> Any:
+        reset_states(model)
+        return graph(examples)
+
+    return predict
+
+
+def with_fixed_batch(model: keras.Model, spec: Any) -> Any:
+    """The specs of what a model is given, with its batch size where it takes no other."""
+    inputs = tf.nest.flatten(getattr(model, "inputs", None) or [])
+    sizes = {tensor.shape[0] for tensor in inputs if len(tensor.shape) > 0} or {None}
+    size = min(sizes, key=lambda size: size is None)
+    return tf.nest.map_structure(lambda one: tf.TensorSpec([size, *one.shape[1:]], one.dtype), spec)
 
 
 def examples_of(spec: Any, size: int) -> Any:

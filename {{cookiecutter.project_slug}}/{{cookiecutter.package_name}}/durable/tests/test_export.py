@@ -115,18 +115,85 @@ class Doubled(keras.layers.Layer):
         return 2 * x
 
 
-def test_a_model_that_cannot_be_loaded_again_is_not_left(root, monkeypatch, capsys):
-    def build(config, shape, classes):
-        inputs = keras.Input(shape)
-        logits = mlp(config, shape, classes)(inputs)
-        return keras.Model(inputs, Doubled(name="doubled")(logits))
+class Untold(keras.Model):
+    """A model whose settings no file can hold."""
 
-    monkeypatch.setitem(MODELS, "odd", build)
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def call(self, x, training=False):
+        return self.body(x, training=training)
+
+
+def odd(kind):
+    """A function that builds a model whose `.keras` file cannot be written or loaded."""
+
+    def build(config, shape, classes):
+        body = mlp(config, shape, classes)
+        if kind == "subclass":
+            return Untold(body)
+        layer = keras.layers.Lambda(lambda x: 2 * x) if kind == "lambda" else Doubled()
+        inputs = keras.Input(shape)
+        return keras.Model(inputs, layer(body(inputs)))
+
+    return build
+
+
+@pytest.mark.parametrize("kind", ["custom", "lambda", "subclass"])
+def test_a_form_that_the_model_has_not_is_left_out(root, monkeypatch, capsys, kind):
+    monkeypatch.setitem(MODELS, "odd", odd(kind))
     assert run("--model.name", "odd", "--root", root, "--epochs", 1, main=training.main) == 0
     before = files_in(root)
-    assert run("export", "--root", root) == 1
-    assert "model.keras cannot be loaded again" in capsys.readouterr().err
+    assert run("export", "--root", root, "--forms", "keras") == 1
+    assert "model.keras cannot be" in capsys.readouterr().err
     assert files_in(root) == before
+
+    assert run("export", "--root", root, "--json") == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["files"] == ["saved_model", "weights.npz"]
+    (line,) = [line for line in output.err.splitlines() if "model.keras" in line]
+    assert "cannot be" in line
+    assert line.endswith("The other forms are there.")
+    assert len(line) < 500
+
+
+def test_forms_are_chosen(runs, capsys):
+    common = ["export", "--run", "adam", "--root", runs, "--json"]
+    assert run(*common, "20", "--forms", "arrays") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["files"], told["largest_difference"]) == (["weights.npz"], None)
+    assert run(*common, "40", "--forms", "keras", "saved-model") == 0
+    assert json.loads(capsys.readouterr().out)["files"] == ["model.keras", "saved_model"]
+    assert run(*common, "--forms", "onnx") == 2
+    assert run(*common, "--forms", "keras", "--saver") == 2
+
+
+def test_where_no_form_can_be_written_nothing_is_left(runs, monkeypatch, capsys):
+    def fail(*_):
+        raise ValueError("no")
+
+    for name in ("load_keras_file", "load_saved_model", "plain_arrays"):
+        monkeypatch.setattr(export, name, fail)
+    before = files_in(runs)
+    assert run("export", "--run", "adam", "--root", runs) == 1
+    assert "cannot be" in capsys.readouterr().err
+    assert files_in(runs) == before
+
+
+def test_layers_that_keep_their_states_are_exported_with_none(tmp_path):
+    shape = {"batch_shape": (2, 4, 4)} if KERAS_3 else {"shape": (4, 4), "batch_size": 2}
+    recurrent = keras.layers.LSTM(5, stateful=True, name="lstm")
+    model = keras.Sequential([keras.Input(**shape), recurrent, keras.layers.Dense(3)])
+    task, element_spec = small_task(model)
+    x = tf.random.stateless_normal((2, 4, 4), (0, 0))
+    first = model(x).numpy()
+    assert not np.allclose(model(x), first)  # it goes on from where it was
+    assert export.export_model(task, element_spec, tmp_path) < 1e-6
+    again = keras.models.load_model(tmp_path / "model.keras", compile=False)
+    served = tf.saved_model.load(str(tmp_path / "saved_model"))
+    for outputs in (again(x), served.serve(x)):
+        np.testing.assert_allclose(outputs, first, atol=1e-6)
 
 
 def test_what_a_killed_export_left_is_swept(runs):
