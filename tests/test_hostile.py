@@ -1,11 +1,16 @@
 """Any answer either reads back as it was typed or is refused by name, with nothing left behind."""
 
 import itertools
+import keyword
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from answers import QUESTIONS
+from bake import TEMPLATE
 from cookiecutter.exceptions import FailedHookException
 
 KEPT = [
@@ -100,6 +105,14 @@ def test_an_address_reads_back_as_typed(bake: Callable[..., Path]):
         ("🚀", "my-experiment", "my_experiment"),
         ("../x", "x", "x"),
         ("w" * 99, "w" * 60, "w" * 40),
+        ("3D vision", "my-3d-vision", "my_3d_vision"),
+        ("42", "my-42", "my_42"),
+        ("7" * 99, "my-" + "7" * 57, "my_" + "7" * 37),
+        ("TensorFlow", "tensorflow-project", "tensorflow_project"),
+        ("tf keras!", "tf-keras-project", "tf_keras_project"),
+        ("Class", "class-project", "class_project"),
+        ("Queue", "queue-project", "queue_project"),
+        ("Tests", "tests-project", "tests_project"),
     ],
 )
 def test_names_are_derived(bake: Callable[..., Path], project_name: str, slug: str, package: str):
@@ -107,6 +120,22 @@ def test_names_are_derived(bake: Callable[..., Path], project_name: str, slug: s
 
     assert project.name == slug
     assert (project / package / "__init__.py").is_file()
+
+
+def test_a_package_is_derived_from_a_slug_that_is_given(bake: Callable[..., Path]):
+    project = bake(project_slug="queue")
+
+    assert (project / "queue_project" / "__init__.py").is_file()
+
+
+def test_names_are_derived_around_all_that_the_hook_refuses():
+    source = (TEMPLATE / "hooks" / "pre_gen_project.py").read_text(encoding="utf-8")
+    hook: dict[str, Any] = {"__name__": "hook"}
+    exec(source.replace("{{ cookiecutter | tojson }}", "{}"), hook)  # noqa: S102
+    known = {*keyword.kwlist, *keyword.softkwlist, *hook["STANDARD"], *hook["NEEDED"]}
+    derived = re.compile(r"[a-z][a-z0-9_]*")
+    refused = set(filter(derived.fullmatch, known | hook["NEIGHBOURS"]))
+    assert set(QUESTIONS["_reserved"].split()) >= refused
 
 
 def test_what_is_derived_can_be_given(bake: Callable[..., Path]):

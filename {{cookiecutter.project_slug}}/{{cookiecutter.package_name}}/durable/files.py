@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,25 +91,45 @@ def synchronize(path: epath.Path) -> None:
         os.close(descriptor)
 
 
-def is_remote(path: epath.Path) -> bool:
+def is_remote(path: epath.PathLike) -> bool:
     """Whether a path is one of remote storage, such as gs://bucket/runs."""
     return "://" in os.fspath(path)
 
 
-def require_literal(path: epath.PathLike) -> None:
-    """Raises ConfigurationError for a folder whose name TensorFlow would expand as a pattern.
+def require_usable(path: epath.PathLike) -> None:
+    """Raises ConfigurationError for a folder that cannot hold checkpoints.
 
-    It would save there, and find other files, or none, when it reads.
+    Where its name is a pattern, TensorFlow would save there, and find other files, or none, when it
+    reads. Remote storage may have no file system here, or be out of reach.
     """
     if found := sorted(set(os.fspath(path)) & set("*?[" + ("\\" if os.name == "posix" else ""))):
         raise ConfigurationError(
             f"{path} cannot hold checkpoints: TensorFlow takes for a pattern what has "
             f"{' or '.join(found)} in its name. Give another folder."
         )
+    if is_remote(path) and (reason := what_keeps_from(os.fspath(path))):
+        raise ConfigurationError(f"{path} cannot hold checkpoints: {reason}. Give another folder.")
+
+
+@cache
+def what_keeps_from(storage: str) -> str:
+    """Why remote storage cannot be used; empty where it can."""
+    try:
+        epath.Path(storage).exists()
+    except Exception as error:  # each kind of storage has its own
+        scheme = storage.partition("://")[0]
+        if isinstance(error, KeyError | ImportError) or "not implemented" in str(error):
+            return f"there is no file system for {scheme}:// here"
+        return " ".join(str(error).split())[:200].rstrip(".")
+    return ""
 
 
 def absolute(path: str) -> str:
-    """A local path that holds from any working directory; remote ones do anyway."""
+    """A local path that holds from any working directory; remote ones do anyway.
+
+    A local one may be given as file:///runs.
+    """
+    path = path.removeprefix("file://")
     return path if "://" in path else str(Path(path).expanduser().absolute())
 
 

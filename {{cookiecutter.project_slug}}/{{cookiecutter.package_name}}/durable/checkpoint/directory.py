@@ -1,5 +1,6 @@
 """A directory of checkpoints: what is in it, whatever its `checkpoint` file says."""
 
+import os
 import re
 
 import tensorflow as tf
@@ -22,12 +23,14 @@ class Directory:
         name: the part of the checkpoints' names before the step.
 
     Raises:
-        ConfigurationError: the folder's name is a pattern to TensorFlow.
+        ConfigurationError: the folder's name is a pattern to TensorFlow, or it is on storage that
+            cannot be used here.
     """
 
     def __init__(self, folder: epath.PathLike, name: str = "ckpt") -> None:
-        files.require_literal(folder)
-        self.folder = epath.Path(folder)
+        path = os.fspath(folder).removeprefix("file://")
+        files.require_usable(path)
+        self.folder = epath.Path(path)
         self.name = name
 
     def found(self) -> list[epath.Path]:

@@ -103,7 +103,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._files.make_readable()
         super().__init__(
             checkpoint,
-            str(directory),
+            str(self._files.folder),
             max_to_keep,
             keep_checkpoint_every_n_hours,
             checkpoint_name,

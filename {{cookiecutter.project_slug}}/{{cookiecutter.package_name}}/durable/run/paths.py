@@ -11,7 +11,7 @@ from typing import Self
 from etils import epath
 
 from ..errors import ConfigurationError
-from ..files import absolute, require_literal
+from ..files import absolute, require_usable
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class RunPaths:
                 f"--run {self.run!r} is not a folder name: use letters, digits, '-', '_' and '.', "
                 "and start with a letter or a digit."
             )
-        root = os.fspath(self.root or self.default_root())
-        object.__setattr__(self, "root", epath.Path(absolute(root)))
-        require_literal(self.root)
+        root = absolute(os.fspath(self.root or self.default_root()))
+        require_usable(root)
+        object.__setattr__(self, "root", epath.Path(root))
 
     def default_root(self) -> epath.PathLike:
         """The folder that holds `runs` where none is given."""

@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
+from ..checkpoint.manager import CheckpointManager
 from ..errors import ConfigurationError
+from .helpers import run_main
+from .program import commands, training
 from .program.experiment import ROOT_VARIABLE, Paths
 
 
@@ -60,3 +64,32 @@ def test_a_place_that_a_project_moves_is_moved_in_what_was_set_aside_too(tmp_pat
 
     aside = Moved(tmp_path, "a").superseded_at("T1")
     assert aside.metrics == aside.folder / "logs" / "log.jsonl"
+
+
+@pytest.mark.parametrize("scheme", ["s3", "hdfs", "unheard-of"])
+def test_storage_without_a_file_system_is_refused_in_one_line(scheme, capsys):
+    for main, arguments in ((training.main, ["--epochs", 1]), (commands.main, ["list"])):
+        assert run_main(main, *arguments, "--root", f"{scheme}://bucket/runs") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"there is no file system for {scheme}:// here. Give another folder." in line
+    with pytest.raises(ConfigurationError, match=f"no file system for {scheme}://"):
+        CheckpointManager(tf.train.Checkpoint(v=tf.Variable(1)), f"{scheme}://bucket/x")
+
+
+def test_a_root_may_be_a_file_url(tmp_path, capsys):
+    root = tmp_path / "a b"
+    run = ["--epochs", 1, "--model.hidden", 8, "--root", f"file://{root}"]
+    assert run_main(training.main, *run) == 0
+    assert run_main(commands.main, "list", "--root", f"file://{root}", "--json") == 0
+    assert (root / "runs/default/checkpoints/ckpt-44.index").exists()
+    assert run_main(training.main, *run) == 0
+    assert "is complete" in capsys.readouterr().out
+
+    v = tf.Variable(1.0)
+    saved = CheckpointManager(tf.train.Checkpoint(v=v), f"file://{tmp_path}/manager").save(3)
+    assert saved == str(tmp_path / "manager/ckpt-3")
+    v.assign(2.0)
+    CheckpointManager(
+        tf.train.Checkpoint(v=v), f"file://{tmp_path}/manager"
+    ).restore_or_initialize()
+    assert v.numpy() == 1
