@@ -1,5 +1,6 @@
 """Making a run from a file to import: all is read and checked before anything is changed."""
 
+import os
 import re
 import zipfile
 from dataclasses import dataclass, fields, is_dataclass, replace
@@ -111,6 +112,8 @@ def save(source: SourceFile, start: Start) -> str | None:
 
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
+# The end of a table of TensorFlow's: as a file of its own, it is a checkpoint of before 2017.
+TABLE = bytes.fromhex("57fb808b247547db")
 KNOWN = "TensorFlow checkpoints (give the path without .index), .weights.h5, .h5 and .keras files"
 
 
@@ -130,8 +133,12 @@ def recognize(path: epath.Path) -> SourceFile:
         raise ConfigurationError(f"{path} is a folder: give a file in it. Known are {KNOWN}.")
     with path.open("rb") as file:
         start = file.read(len(HDF5))
+        file.seek(-min(len(TABLE), path.stat().length), os.SEEK_END)
+        end = file.read()
     if start == HDF5 or is_keras_archive(path):
         return KerasFile(path)
+    if end == TABLE:
+        return NameBased(path)
     raise ConfigurationError(f"{path} is of no known kind. Known are {KNOWN}.")
 
 

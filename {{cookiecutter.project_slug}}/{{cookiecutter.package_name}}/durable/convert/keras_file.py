@@ -5,6 +5,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import count, takewhile
 from typing import Any
 
 import h5py
@@ -19,8 +20,9 @@ from .names import match_in_order, model_paths
 from .source import Proposal, SourceFile, Spec
 
 WEIGHTS = "model.weights.h5"
+WHOLE_MODEL = "model_weights"  # the group of an older `.h5` that has more than the weights
 # What a compiled model has beside its layers.
-NOT_NEEDED = re.compile("(optimizer|metrics)/")
+NOT_NEEDED = re.compile("(optimizer|metrics|optimizer_weights)/")
 UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile)
 
 
@@ -47,10 +49,12 @@ class KerasFile(SourceFile):
     def propose(self, state: TrainState) -> Proposal:
         """By the class of the layer and its number; in the older kind, by the order of layers."""
         if self._layers:
-            return Proposal(match_in_order(self._layers, state.task.model))
-        names = weight_names(state.task.model)
-        targets = {name: names[name] for name in self.specs if name in names}
-        return Proposal(targets, not_needed={*filter(NOT_NEEDED.match, self.specs)})
+            targets = match_in_order(self._layers, state.task.model)
+        else:
+            names = weight_names(state.task.model)
+            targets = {name: names[name] for name in self.specs if name in names}
+        not_needed = {name for name in self.specs if NOT_NEEDED.match(name)} - targets.keys()
+        return Proposal(targets, not_needed=not_needed)
 
     def read(self, learning_rate: Callable[[int], float]) -> dict[str, Any]:  # noqa: ARG002
         """Reads all values. This kind of file has no checksums, but for those of a zip archive."""
@@ -81,12 +85,26 @@ class KerasFile(SourceFile):
 
 def older_layers(file: h5py.File) -> list[dict[str, str]]:
     """For each layer with weights of a `.h5` of older Keras, their names by short name."""
+    inside = f"{WHOLE_MODEL}/" if WHOLE_MODEL in file else ""
+    group = file[WHOLE_MODEL] if inside else file
     layers = []
-    for layer in file.attrs.get("layer_names", []):
-        names = file[layer].attrs["weight_names"]
-        if len(names):
-            layers.append({re.split("[/:]", name)[-2]: f"{layer}/{name}" for name in names})
+    for layer in listed(group, "layer_names"):
+        # Keras 3 writes kernel where Keras 2 writes dense/kernel:0.
+        names = {
+            re.sub(r":\d+$", "", name).rpartition("/")[2]: f"{inside}{layer}/{name}"
+            for name in listed(group[layer], "weight_names")
+        }
+        if names:
+            layers.append(names)
     return layers
+
+
+def listed(group: h5py.Group, name: str) -> list[str]:
+    """The texts that a group has as an attribute, or as several where one cannot hold them."""
+    if name in group.attrs:
+        return [*group.attrs[name]]
+    parts = takewhile(group.attrs.__contains__, (f"{name}{number}" for number in count()))
+    return [text for part in parts for text in group.attrs[part]]
 
 
 def weight_names(model: keras.Model) -> dict[str, str]:

@@ -9,6 +9,10 @@ import h5py
 import numpy as np
 import pytest
 
+from ..checkpoint.card import read_card
+from ..checkpoint.restore import read_variables
+from ..compat import KERAS_3, keras
+from . import v1_network
 from .helpers import files_in, run_main
 from .program import commands
 
@@ -120,3 +124,54 @@ def test_a_link_to_another_file_is_not_followed(root, copies, capsys):
 def test_a_file_may_be_named_by_its_index(root, copies):
     assert run(root, copies / "carded.index") == 0
     assert (root / "runs/new/checkpoints/ckpt-44.index").exists()
+
+
+def trained_model():
+    """A model as `models.mlp` with `--model.hidden 8`, compiled and trained, with Keras's names."""
+    layers = [keras.layers.Flatten(), keras.layers.Dense(8, "relu"), keras.layers.Dense(10)]
+    model = keras.Sequential([keras.Input((8, 8)), *layers])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("adam", loss, metrics=["accuracy"])
+    x, y = v1_network.batches(0, 1)[0]
+    model.fit(x, y, verbose=0)
+    return model
+
+
+def imported(root, name):
+    """The value of an imported weight."""
+    (index,) = (root / "runs/new/checkpoints").glob("*.index")
+    checkpoint = index.with_suffix("")
+    entries = read_card(checkpoint).structure.variables
+    return read_variables(checkpoint, [entry for entry in entries if entry.path == name])[name]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_model_in_the_older_format_of_keras(root, tmp_path, whole, capsys):
+    model = trained_model()
+    if whole:
+        model.save(tmp_path / "m.h5")
+    elif KERAS_3:
+        pytest.skip("Keras 3 writes weights alone as .weights.h5")
+    else:
+        model.save_weights(tmp_path / "m.h5")
+    assert run(root, tmp_path / "m.h5") == 0, capsys.readouterr().err
+    for path, weight in zip(
+        ("hidden_1/kernel", "hidden_1/bias", "logits/kernel", "logits/bias"),
+        model.get_weights(),
+        strict=True,
+    ):
+        assert imported(root, path).numpy().tobytes() == weight.tobytes()
+
+
+def test_the_first_format_of_the_saver(root, tmp_path, capsys):
+    (batch,) = v1_network.batches(0, 1)
+    with v1_network.session(v1_network.adam) as (running, train_on):
+        train_on(batch)
+        saver = v1_network.v1.train.Saver(write_version=v1_network.v1.train.SaverDef.V1)
+        saver.save(running, str(tmp_path / "model"), write_meta_graph=False)
+        kernel = running.run(v1_network.v1.trainable_variables()[0])
+    assert run(root, tmp_path / "model") == 0, capsys.readouterr().err
+    assert "name-based checkpoint" in capsys.readouterr().out
+    assert imported(root, "hidden_1/kernel").numpy().tobytes() == kernel.tobytes()
+    cut(tmp_path / "model")
+    assert run(root / "other", tmp_path / "model") == 2  # the end that told what it is is gone
