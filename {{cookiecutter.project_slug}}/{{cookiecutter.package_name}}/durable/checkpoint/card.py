@@ -16,6 +16,7 @@ from etils import epath
 from ..compat import keras_version
 from ..errors import CardMissing, DamagedCheckpoint
 from ..files import strict_json
+from .naming import lasting, unique
 
 CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
 # Damage shows in many ways: what is raised depends on which byte is met first.
@@ -103,8 +104,15 @@ class Structure:
     def from_dictionary(cls, values: dict[str, Any]) -> "Structure":
         """The structure that `asdict` and JSON made `values` from."""
         layers = [LayerEntry(**entry) for entry in values["layers"]]
+        taken: set[str] = set()
         variables = [
-            VariableEntry(**entry | {"shape": tuple(entry["shape"]), "role": role_of(entry)})
+            VariableEntry(
+                path=unique(lasting(entry["path"]), taken),  # the first edition kept the number
+                key=entry["key"],
+                shape=tuple(entry["shape"]),
+                dtype=entry["dtype"],
+                role=role_of(entry),
+            )
             for entry in values["variables"]
         ]
         others = values.get("others", [])

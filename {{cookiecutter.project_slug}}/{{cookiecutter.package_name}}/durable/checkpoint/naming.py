@@ -24,7 +24,7 @@ def variable_paths(parts: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
     for part, model in models_of(parts):
         inside = "" if part == "model" else f"{part}/"
         for layer_path, name, variable in layer_variables(model):
-            path = unique(inside + layer_path + name.rpartition("/")[2], taken)
+            path = unique(inside + layer_path + lasting(name.rpartition("/")[2]), taken)
             paths[id(variable)] = (path, "model")
             owners.setdefault(name.replace("/", "_"), []).append(path)
     for part, optimizer in optimizers_of(parts).items():
@@ -60,7 +60,15 @@ def slot_paths(name: str, owners: Mapping[str, list[str]]) -> list[str]:
     for slot, owner in slot_readings(name):
         if owner in owners:
             return [f"{slot}/{path}" for path in owners[owner]]
-    return [name.rpartition("/")[2]]
+    return [lasting(name.rpartition("/")[2])]
+
+
+def lasting(path: str) -> str:
+    """The path of a variable, without the number that Keras 3 gives to one without a name.
+
+    It counts all that the process has made.
+    """
+    return re.sub(r"(^|/)variable_\d+$", r"\1variable", path) if "variable_" in path else path
 
 
 def unused(inside: str, paths: Sequence[str], taken: set[str]) -> str:

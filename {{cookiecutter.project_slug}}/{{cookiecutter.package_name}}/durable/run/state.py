@@ -153,7 +153,8 @@ def require_names(task: Task) -> None:
 def build(task: Task, element_spec: Any) -> None:
     """Makes all variables of a task's models and optimizers."""
     layers = [layer for _, model in models_of(task.models) for _, layer in named_layers(model)]
-    if not all(layer.built for layer in [*task.models.values(), *layers]):
+    # The operations of Keras 3 have nothing to build.
+    if not all(getattr(layer, "built", True) for layer in [*task.models.values(), *layers]):
         # A model without an input of its own has no variables before, and a layer that is only
         # called where it trains has none before that either.
         for training in (False, True):
