@@ -1,7 +1,10 @@
-"""What a save costs: standing still, time added to the run, and restoring."""
+"""What a save costs: standing still, time added to the run, memory; and what restoring costs."""
 
+import itertools
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
@@ -214,11 +217,32 @@ def measure(name: str, folder: Path) -> tuple[list[list[object]], dict[str, floa
     return rows, still
 
 
-def measure_restore(folder: Path) -> list[list[object]]:
-    """Measures restoring the large state, in TensorFlow's way and in ours."""
-    build, _ = STATES["302 MB"]
+def measure_first(folder: Path) -> list[list[object]]:
+    """Measures making a manager and its first save, of the state with many variables."""
+    build, _ = STATES["3000 variables"]
+    ways = ["stock, with fsync", "ours, blocking", "ours, background"]
+    folders = map(str, itertools.count())
+
+    def first(way: str) -> float:
+        state = build()
+
+        def begin() -> None:
+            save, finish = SAVERS[way](state, folder / next(folders))
+            save()
+            finish()
+
+        return seconds(begin)
+
+    times = in_turn({way: partial(first, way) for way in ways}, ROUNDS)
+    base = times["stock, with fsync"]
+    return [[way, 1000 * time, time / base] for way, time in times.items()]
+
+
+def measure_restore(name: str, folder: Path) -> list[list[object]]:
+    """Measures restoring a state, in TensorFlow's way and in ours."""
+    build, _ = STATES[name]
     state = build()
-    ours_manager = CheckpointManager(state.checkpoint, folder / "restore", 2)
+    ours_manager = CheckpointManager(state.checkpoint, folder / f"restore {name}", 2)
     path = ours_manager.save()
     times = in_turn(
         {
@@ -230,7 +254,43 @@ def measure_restore(folder: Path) -> list[list[object]]:
         ROUNDS,
     )
     base = times["stock restore"]
-    return [[way, 1000 * time, time / base] for way, time in times.items()]
+    return [[name, way, 1000 * time, time / base] for way, time in times.items()]
+
+
+def measure_memory() -> list[list[object]]:
+    """Measures the memory that a save of the large state takes at its peak, in a new process."""
+    rows: list[list[object]] = []
+    for way in ("stock CheckpointManager", "ours, blocking", "ours, background"):
+        command = [sys.executable, __file__, way]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        between, peak = (int(word) / 1000 for word in told.split()[-2:])
+        rows.append([way, between, peak])
+    return rows
+
+
+def memory(field: str) -> int:
+    """What Linux says of the memory of this process, in kB: VmRSS now, VmHWM at its peak."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition(f"{field}:")[2].split()[0])
+
+
+def tell_memory(way: str) -> None:
+    """Prints the memory that stays after saves of the large state, and that one takes, in kB."""
+    state = STATES["302 MB"][0]()
+    state.train(1)
+    before = memory("VmRSS")
+    with tempfile.TemporaryDirectory() as folder:
+        save, finish = SAVERS[way](state, Path(folder) / "saves")
+        for _ in range(2):
+            save()
+            finish()
+            state.train(1)
+        between = memory("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak begins anew
+        save()
+        state.train(1)  # changes every variable while they are written in the background
+        finish()
+    print(between - before, memory("VmHWM") - between)
 
 
 def report() -> str:
@@ -245,7 +305,8 @@ def report() -> str:
             title = f"Training stands still for one save of {name}"
             pictures.append(draw_bars(slug, title, "seconds", still))
             shutil.rmtree(folder / name)
-        restoring = measure_restore(folder)
+        first = measure_first(folder)
+        restoring = [row for name in STATES for row in measure_restore(name, folder)]
     finally:
         shutil.rmtree(folder)
     note = (
@@ -253,6 +314,10 @@ def report() -> str:
         "*Added*: what a save and the steps of training beside it take together, less those steps "
         "alone. MB/s is the size over the time of standing still. Only ours and the raw write "
         "wait until the bytes are on the disk."
+    )
+    memory_note = (
+        "Of a process that saves 302 MB and changes all of it meanwhile: what has stayed after "
+        "two saves, and what the third takes besides at its peak."
     )
     columns = ["state", "way", "standing still, ms", "ratio to stock"]
     columns += ["added, ms", "ratio to stock", "MB/s"]
@@ -262,7 +327,17 @@ def report() -> str:
             note,
             table(columns, rows),
             *pictures,
+            "## The first save",
+            "Making a manager of 3000 variables and its first save, until that is on the disk.",
+            table(["way", "ms", "ratio to stock"], first),
+            "## Memory",
+            memory_note,
+            table(["way", "stays, MB", "peak, MB"], measure_memory()),
             "## Restoring",
-            table(["way", "302 MB, ms", "ratio to stock"], restoring),
+            table(["state", "way", "ms", "ratio to stock"], restoring),
         ]
     )
+
+
+if __name__ == "__main__":
+    tell_memory(sys.argv[1])
