@@ -20,11 +20,10 @@ from ..run.experiment import Experiment
 from ..run.settings import Project, RunSettings, config_from
 from ..run.start import create_run
 from ..run.state import TrainState
-from .carded import CardedCheckpoint
 from .keras_file import WEIGHTS, KerasFile
 from .name_based import NameBased
 from .names import targets_of
-from .object_based import ObjectBased
+from .object_based import CardedCheckpoint, ObjectBased
 from .plan import Plan
 from .source import SourceFile
 

@@ -1,17 +1,31 @@
-"""Checkpoints that `tf.train.Checkpoint(model=…, optimizer=…)` wrote, without a card."""
+"""Checkpoints with a graph of objects: those of `tf.train.Checkpoint`, and this project's own."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.card import UNREADABLE, damage_from
+from ..checkpoint.card import UNREADABLE, damage_from, read_card
 from ..checkpoint.graph import GRAPH_KEY
-from ..checkpoint.restore import read_tensors
+from ..checkpoint.mismatch import SideNames, compare_layers
+from ..checkpoint.restore import read_tensors, read_variables
+from ..checkpoint.structure import describe_layers
+from ..errors import Difference
 from ..run.state import TrainState
-from .names import ITERATION, MEANINGS, STEP, match_in_order, trainable_paths
+from .names import (
+    ITERATION,
+    MEANINGS,
+    STEP,
+    canonical_path,
+    is_generator_state,
+    match_in_order,
+    slot_of,
+    targets_of,
+    trainable_paths,
+)
 from .source import Proposal, SourceFile, Spec
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
@@ -138,3 +152,47 @@ class ObjectBased(SourceFile):
             if weights and node != 0:  # what stands beside the model belongs to no layer
                 yield weights
             waiting += reversed(below)
+
+
+class CardedCheckpoint(SourceFile):
+    """A checkpoint with a card.
+
+    Raises:
+        DamagedCheckpoint: its card cannot be read.
+    """
+
+    kind = "checkpoint of this project"
+
+    def __init__(self, path: epath.Path) -> None:
+        super().__init__(path)
+        self.card = read_card(path)
+        self._structure = self.card.structure
+        self._entries = {entry.path: entry for entry in self._structure.variables}
+        self.specs = {path: Spec(entry.shape, entry.dtype) for path, entry in self._entries.items()}
+
+    def propose(self, state: TrainState) -> Proposal:
+        """The same paths; slots by their meaning. The layers must be the same."""
+        live = targets_of(state)
+        proposal = Proposal({}, differences=self._compare_layers(state))
+        for path, entry in self._entries.items():
+            slot = slot_of(path) if entry.role == "optimizer" else None
+            if slot is not None:
+                proposal.slots[path] = slot
+            elif canonical_path(path) not in live and (
+                is_generator_state(path) or entry.role in ("run", "metric")
+            ):
+                proposal.not_needed.add(path)  # the other Keras keeps it in another form
+            else:
+                proposal.targets[path] = path
+        return proposal
+
+    def _compare_layers(self, state: TrainState) -> list[Difference]:
+        layers = describe_layers(state.parts)
+        variables = [entry for entry, _ in targets_of(state).values()]
+        saved = self._structure
+        live = replace(saved, layers=layers, variables=variables)
+        return compare_layers(saved, live, SideNames())
+
+    def read(self, learning_rate: Callable[[int], float]) -> dict[str, Any]:  # noqa: ARG002
+        """Reads all values, and checks them against their checksums and the card."""
+        return read_variables(self.path, self._entries.values())
