@@ -16,7 +16,6 @@ from etils import epath
 from ..compat import keras_version
 from ..errors import CardMissing, DamagedCheckpoint
 from ..files import strict_json
-from .naming import lasting, unique
 
 CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
 # Damage shows in many ways: what is raised depends on which byte is met first.
@@ -117,6 +116,24 @@ class Structure:
         ]
         others = values.get("others", [])
         return cls(layers, variables, values["optimizers"], values["identity"], others)
+
+
+def lasting(path: str) -> str:
+    """The path of a variable, without the number that Keras 3 gives to one without a name.
+
+    It counts all that the process has made.
+    """
+    return re.sub(r"(^|/)variable_\d+$", r"\1variable", path) if "variable_" in path else path
+
+
+def unique(name: str, taken: set[str]) -> str:
+    """The name, with a number if it is taken; now it is."""
+    candidate, number = name, 0
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    taken.add(candidate)
+    return candidate
 
 
 def role_of(entry: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..compat import keras, named_variables, slot_readings, sublayers
+from .card import lasting, unique
 
 
 def variable_paths(parts: Mapping[str, Any]) -> dict[int, tuple[str, str]]:
@@ -63,14 +64,6 @@ def slot_paths(name: str, owners: Mapping[str, list[str]]) -> list[str]:
     return [lasting(name.rpartition("/")[2])]
 
 
-def lasting(path: str) -> str:
-    """The path of a variable, without the number that Keras 3 gives to one without a name.
-
-    It counts all that the process has made.
-    """
-    return re.sub(r"(^|/)variable_\d+$", r"\1variable", path) if "variable_" in path else path
-
-
 def unused(inside: str, paths: Sequence[str], taken: set[str]) -> str:
     """The first of some paths that is not taken; where all are, the first with a number."""
     free = (path for path in paths if inside + path not in taken)
@@ -107,13 +100,3 @@ def stable_name(layer: keras.layers.Layer) -> str:
     bare = re.sub(r"^(forward|backward)_", "", kind)  # how Bidirectional calls its layers
     automatic = bare.replace("_", "") in (type(layer).__name__.lower(), "model")
     return kind if automatic else layer.name
-
-
-def unique(name: str, taken: set[str]) -> str:
-    """The name, with a number if it is taken; now it is."""
-    candidate, number = name, 0
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    taken.add(candidate)
-    return candidate

@@ -15,14 +15,13 @@ from ..compat import (
 )
 from ..errors import ConfigurationError
 from ..files import without_nan
-from .card import AXES, LayerEntry, Structure, VariableEntry
+from .card import AXES, LayerEntry, Structure, VariableEntry, unique
 from .graph import COUNTER, ObjectGraph, parts_of
 from .naming import (
     models_of,
     named_layers,
     optimizers_of,
     stable_name,
-    unique,
     variable_paths,
 )
 
