@@ -109,13 +109,19 @@ def sublayers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers(include_self=False, recursive=False))  # noqa: SLF001
 
 
-def reset_states(model: keras.Model) -> None:
-    """Lets recurrent layers that keep their states from batch to batch begin anew."""
+def stateful_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The recurrent layers that keep their states from batch to batch."""
     for layer in sublayers(model):
         if isinstance(layer, keras.layers.RNN) and layer.stateful and layer.built:
-            reset = layer.reset_state if hasattr(layer, "reset_state") else layer.reset_states
-            reset()
-        reset_states(layer)
+            yield layer
+        yield from stateful_layers(layer)
+
+
+def reset_states(model: keras.Model) -> None:
+    """Lets recurrent layers that keep their states from batch to batch begin anew."""
+    for layer in stateful_layers(model):
+        reset = layer.reset_state if hasattr(layer, "reset_state") else layer.reset_states
+        reset()
 
 
 def slot_readings(name: str) -> Iterator[tuple[str, str]]:

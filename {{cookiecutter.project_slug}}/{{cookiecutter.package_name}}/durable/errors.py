@@ -38,6 +38,11 @@ class RunLocked(UserError):
     exit_code = 5
 
 
+def in_one_line(error: Exception) -> str:
+    """The text of an error in one line; of one without, its class."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 @dataclass(frozen=True)
 class Difference:
     """One line of a mismatch report.

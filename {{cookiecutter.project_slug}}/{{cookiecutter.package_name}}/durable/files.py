@@ -13,7 +13,7 @@ from typing import Any
 
 from etils import epath
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, in_one_line
 
 TEMPORARY = "_temp"
 
@@ -120,7 +120,7 @@ def what_keeps_from(storage: str) -> str:
         scheme = storage.partition("://")[0]
         if isinstance(error, KeyError | ImportError) or "not implemented" in str(error):
             return f"there is no file system for {scheme}:// here"
-        return " ".join(str(error).split())[:200].rstrip(".")
+        return in_one_line(error)[:200].rstrip(".")
     return ""
 
 

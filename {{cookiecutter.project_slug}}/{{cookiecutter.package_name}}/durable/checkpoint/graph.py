@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from etils import epath
 from google.protobuf import descriptor_pool, message_factory
 
 from ..compat import as_variable, has_own_state
@@ -104,14 +105,9 @@ class ObjectGraph:
             written = tf.train.Checkpoint(**parts).write(str(Path(folder) / "others"))
             types = tf.train.load_checkpoint(written).get_variable_to_dtype_map()
             keys = [key for key in types if key.partition(ATTRIBUTES)[0] in places]
-            values = tf.raw_ops.RestoreV2(
-                prefix=written,
-                tensor_names=keys,
-                shape_and_slices=[""] * len(keys),
-                dtypes=[types[key] for key in keys],
-            )
+            values = read_keys(written, keys, types)
         renamed = (f"{places[part]}{ATTRIBUTES}{name}" for part, _, name in partitioned(keys))
-        return dict(zip(renamed, values, strict=True))
+        return dict(zip(renamed, values.values(), strict=True))
 
 
 def size_of(variable: tf.Variable) -> int:
@@ -137,6 +133,20 @@ def assign_value(variable: tf.Variable, value: tf.Tensor) -> None:
         variable.assign(value)
     else:  # the operation alone, as for reading
         tf.raw_ops.AssignVariableOp(resource=variable.handle, value=value)
+
+
+def read_keys(
+    checkpoint: epath.PathLike, keys: list[str], types: Mapping[str, tf.DType]
+) -> dict[str, tf.Tensor]:
+    """Reads the values of some keys with one operation."""
+    with tf.device("CPU:0"):
+        values = tf.raw_ops.RestoreV2(
+            prefix=str(checkpoint),
+            tensor_names=keys,
+            shape_and_slices=[""] * len(keys),
+            dtypes=[types[key] for key in keys],
+        )
+    return dict(zip(keys, values, strict=True))
 
 
 def partitioned(keys: Iterable[str]) -> Iterator[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ from etils import epath
 from ..errors import CardMissing, DamagedCheckpoint
 from . import bundle
 from .card import UNREADABLE, Card, VariableEntry, damage_from, read_card
+from .graph import read_keys
 
 
 class Tensors:
@@ -39,13 +40,9 @@ class Tensors:
             DamagedCheckpoint: it is missing or damaged.
         """
         try:
-            if self._reader.get_variable_to_dtype_map().get(key) == tf.variant:
-                tf.raw_ops.RestoreV2(
-                    prefix=str(self._checkpoint),
-                    tensor_names=[key],
-                    shape_and_slices=[""],
-                    dtypes=[tf.variant],
-                )
+            types = self._reader.get_variable_to_dtype_map()
+            if types.get(key) == tf.variant:
+                read_keys(self._checkpoint, [key], types)
                 return np.empty(0, object)
             value = self._reader.get_tensor(key)
         except UNREADABLE as error:

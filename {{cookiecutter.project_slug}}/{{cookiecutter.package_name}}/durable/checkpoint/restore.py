@@ -15,7 +15,7 @@ from ..compat import learning_rate_variable, whole_number
 from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference
 from . import bundle
 from .card import UNREADABLE, Card, Structure, VariableEntry, damage_from, read_card
-from .graph import ObjectGraph, assign_value, parts_of
+from .graph import ObjectGraph, assign_value, parts_of, read_keys
 from .mismatch import find_differences
 from .naming import optimizers_of
 from .structure import complete_graph, describe_structure, describe_variables
@@ -235,20 +235,6 @@ def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
             return {key: value for shard in tensors for key, value in shard.items()}
     except UNREADABLE as error:
         raise damage_from(checkpoint, error) from error
-
-
-def read_keys(
-    checkpoint: epath.PathLike, keys: list[str], types: Mapping[str, tf.DType]
-) -> dict[str, tf.Tensor]:
-    """Reads the values of some keys with one operation."""
-    with tf.device("CPU:0"):
-        values = tf.raw_ops.RestoreV2(
-            prefix=str(checkpoint),
-            tensor_names=keys,
-            shape_and_slices=[""] * len(keys),
-            dtypes=[types[key] for key in keys],
-        )
-    return dict(zip(keys, values, strict=True))
 
 
 def read_variables(

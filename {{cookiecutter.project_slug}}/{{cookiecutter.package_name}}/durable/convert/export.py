@@ -12,9 +12,9 @@ import tensorflow as tf
 from etils import epath
 
 from ..checkpoint.saver import SAVING_ERRORS
-from ..compat import keras, reset_states, variables_of
+from ..compat import keras, reset_states, stateful_layers, variables_of
 from ..data.protocol import any_batch_size
-from ..errors import ExportFailed
+from ..errors import ExportFailed, in_one_line
 from ..run.experiment import Task
 from .names import is_generator_state, model_paths
 
@@ -101,13 +101,19 @@ def written(form: Form, model: keras.Model, path: epath.Path, spec: Any) -> Pred
     except Exception as error:  # likewise
         message = f"{path.name} cannot be loaded again: {reason_of(error, form)}"
         raise ExportFailed(message) from error
-    return exported
+    if not any(stateful_layers(model)):
+        return exported
+
+    def predict(examples: Any) -> Any:
+        return load(path, spec)(examples)  # anew: its states would go on from the last prediction
+
+    return predict
 
 
 def reason_of(error: Exception, form: Form) -> str:
     """The first sentence of an error, without the configurations that Keras prints, and advice."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    reason = re.split(r"(?<=[.!]) | Full object config| config=", text)[0][:200].rstrip(".")
+    first = re.split(r"(?<=[.!]) | Full object config| config=", in_one_line(error))[0]
+    reason = first[:200].rstrip(".")
     if form != "keras":
         return f"{reason}."
     return (
@@ -140,11 +146,10 @@ def plain_arrays(model: keras.Model) -> dict[str, np.ndarray]:
 
 def load_saved_model(folder: epath.Path, _: Any) -> Predict:
     """Loads a SavedModel as a program without Keras does."""
+    model = tf.saved_model.load(str(folder))
 
     def predict(examples: Any) -> Any:
-        # Anew each time: the states of recurrent layers may be kept in it.
-        model = tf.saved_model.load(str(folder))
-        return model.serve(examples)
+        return model.serve(examples)  # its variables live as long as `model`
 
     return predict
 

@@ -166,6 +166,17 @@ def start(*arguments, command="train", path=PROJECT, cwd=None, under=(), preexec
     )
 
 
+def run_module(module, *arguments):
+    """Runs a module of the tests in a process of its own, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def finish(process):
     """Waits for a process, and returns its exit code and what it printed."""
     output, errors = process.communicate(timeout=300)

@@ -10,6 +10,7 @@ from ..checkpoint.manager import CheckpointManager
 from ..checkpoint.reader import condition_of
 from ..compat import KERAS_3, keras
 from ..errors import CheckpointMismatch, ConfigurationError
+from .program.others import Text
 
 layers = keras.layers
 
@@ -24,18 +25,6 @@ def everything():
     return tf.train.Checkpoint(
         iterator=iterator, table=table, dense=dense, state=state, inner=inner
     )
-
-
-class Text(tf.train.experimental.PythonState):
-    def __init__(self):
-        super().__init__()
-        self.text = ""
-
-    def serialize(self):
-        return self.text
-
-    def deserialize(self, string_value):
-        self.text = string_value.decode()
 
 
 def test_iterators_tables_and_python_state_are_saved(tmp_path):

@@ -1,9 +1,6 @@
 """`model.fit` with the callback: killed at any moment, it ends like a run never stopped."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +11,7 @@ from ..checkpoint.card import read_card
 from ..checkpoint.manager import CheckpointManager
 from ..compat import keras, variables_of
 from ..errors import CheckpointMismatch, ConfigurationError
-from .helpers import PROJECT, saved_values, steps_in
+from .helpers import run_module, saved_values, steps_in
 
 layers = keras.layers
 FIT = f"{__package__}.program.fit"
@@ -181,25 +178,13 @@ def test_another_interval_is_refused(tmp_path, save_every):
         checkpointing(compiled(), tmp_path, save_every)
 
 
-def run_fit(directory, data, kill_at=0):
-    """Runs the program in a process of its own, which kills itself at a step."""
-    arguments = [directory, data, kill_at]
-    return subprocess.run(
-        [sys.executable, "-m", FIT, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.parametrize("data", ["epochs", "steps"])
 def test_killed_and_run_again_it_ends_bit_identical(tmp_path, data):
-    straight = run_fit(tmp_path / "straight", data)
+    straight = run_module(FIT, tmp_path / "straight", data)
     assert straight.returncode == 0, straight.stderr
     for kill_at in (7, 20, 33):
-        assert run_fit(tmp_path / "killed", data, kill_at).returncode == -9
-    resumed = run_fit(tmp_path / "killed", data)
+        assert run_module(FIT, tmp_path / "killed", data, kill_at).returncode == -9
+    resumed = run_module(FIT, tmp_path / "killed", data)
     assert resumed.returncode == 0, resumed.stderr
     weights = [json.loads(result.stdout.splitlines()[-1]) for result in (straight, resumed)]
     assert weights[0] == weights[1]

@@ -1,13 +1,10 @@
 """Other people's programs: saved in one process and restored in another, as TensorFlow does it."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-from .helpers import PROJECT
+from .helpers import run_module
 from .program.others import PROGRAMS
 
 OTHERS = f"{__package__}.program.others"
@@ -21,13 +18,7 @@ def states(tmp_path_factory):
 
 
 def run(action, directory):
-    process = subprocess.run(
-        [sys.executable, "-m", OTHERS, action, str(directory)],
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = run_module(OTHERS, action, directory)
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout.splitlines()[-1])
 
