@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from etils import epath
 
 from ..checkpoint.manager import CheckpointManager
 from ..errors import ConfigurationError
@@ -93,3 +94,12 @@ def test_a_root_may_be_a_file_url(tmp_path, capsys):
         tf.train.Checkpoint(v=v), f"file://{tmp_path}/manager"
     ).restore_or_initialize()
     assert v.numpy() == 1
+
+
+def test_storage_that_fails_without_a_word_is_refused_too(monkeypatch):
+    def fail(_):
+        raise TimeoutError
+
+    monkeypatch.setattr(type(epath.Path("s3://silent")), "exists", fail)
+    with pytest.raises(ConfigurationError, match="cannot hold checkpoints: TimeoutError"):
+        Paths("s3://silent/runs")
