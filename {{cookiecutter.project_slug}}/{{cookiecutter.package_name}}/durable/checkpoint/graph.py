@@ -6,7 +6,7 @@ it is made once: from save to save only the values change.
 
 import math
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,15 +64,49 @@ class ObjectGraph:
         }
 
         self.sizes = {key: size_of(variable) for key, variable in self.variables.items()}
+        self._read_all: Callable[[], list[tf.Tensor]] | None = None  # by `prepare`
         self._written: tuple[Mapping[str, list[str]], bytes] | None = None  # by `serialized`
 
     def is_still_that_of(self, checkpoint: tf.train.Checkpoint) -> bool:
         """Whether the checkpoint reaches the same objects by the same names."""
-        present = walk(checkpoint)
-        return len(present) == len(self.nodes) and all(
-            one.trackable is other.trackable and one.children == other.children
-            for one, other in zip(present, self.nodes, strict=True)
+        return checkpoint is self.nodes[0].trackable and all(map(self._is_unchanged, self.nodes))
+
+    def _is_unchanged(self, node: Node) -> bool:
+        if node.variable is not None:
+            return as_variable(node.trackable) is node.variable
+        present = children(node.trackable)
+        return present.keys() == node.children.keys() and all(
+            child is self.nodes[node.children[name]].trackable for name, child in present.items()
         )
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether a variable has copies on several devices."""
+        return any(
+            isinstance(variable, tf.distribute.DistributedValues)
+            for variable in self.variables.values()
+        )
+
+    def prepare(self) -> None:
+        """Traces a function that reads all variables at once; for thousands, it takes seconds."""
+
+        @tf.function(autograph=False)
+        def read_all() -> list[tf.Tensor]:
+            return [read_value(variable) for variable in self.variables.values()]
+
+        traced = read_all.get_concrete_function()
+        traced()  # the first call compiles it
+        self._read_all = traced
+
+    def read_variables(self) -> dict[str, tf.Tensor]:
+        """The present values of `variables` by key, in the memory of the host.
+
+        A variable and what was read from it share their memory until the variable is changed:
+        TensorFlow copies only then.
+        """
+        if self._read_all is not None:
+            return dict(zip(self.variables, self._read_all(), strict=True))
+        return {key: read_value(variable) for key, variable in self.variables.items()}
 
     def serialized(self, attributes: Mapping[str, list[str]]) -> bytes:
         """The graph as TensorFlow writes it beside the values.
@@ -121,7 +155,7 @@ def read_value(variable: tf.Variable) -> tf.Tensor:
         value = variable.read_value()
     else:  # the operation alone: `read_value` takes three times as long, which thousands add up to
         value = tf.raw_ops.ReadVariableOp(resource=variable.handle, dtype=variable.dtype)
-    if value.backing_device.endswith("CPU:0"):
+    if variable.device.endswith("CPU:0"):
         return value
     with tf.device("CPU:0"):
         return tf.identity(value)

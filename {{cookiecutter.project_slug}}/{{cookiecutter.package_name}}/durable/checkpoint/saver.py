@@ -13,12 +13,13 @@ from .. import files
 from ..errors import SaveFailed
 from . import bundle
 from .card import CARD_KEY, Card
-from .graph import GRAPH_KEY, ObjectGraph, attribute_names, read_value
+from .graph import GRAPH_KEY, ObjectGraph, attribute_names
 
 log = logging.getLogger(__name__)
 
 # What a disk that is full, gone or read-only shows as.
 SAVING_ERRORS = (OSError, tf.errors.OpError)
+MANY = 200  # fewer variables are read one by one in less than two milliseconds
 SHARD_BYTES = 1 << 26  # a smaller shard is written faster than a thread for it starts
 
 
@@ -32,7 +33,9 @@ class Saver:
 
     def __init__(self, graph: ObjectGraph, *, background: bool) -> None:
         self._graph = graph
-        self._writer = ThreadPoolExecutor(1, "checkpoint-writer") if background else None
+        self._thread = ThreadPoolExecutor(1, "checkpoint-writer")
+        self._background = background
+        self._preparing: Future[None] | None = None
         self._pending: Future[None] | None = None
 
     def save(self, path: epath.Path, card: Card, afterwards: Callable[[], None]) -> bool:
@@ -52,11 +55,23 @@ class Saver:
         """
         snapshot = Snapshot(self._graph)
         files.require_space(path.parent, snapshot.size)
-        if self._writer is None:
+        if self._background:
+            self._pending = self._thread.submit(write, snapshot, path, card, afterwards)
+        else:
             write(snapshot, path, card, afterwards)
-            return True
-        self._pending = self._writer.submit(write, snapshot, path, card, afterwards)
-        return False
+        self._prepare()
+        return not self._background
+
+    def _prepare(self) -> None:
+        """Has many variables read by a traced function in later saves; traced beside the training.
+
+        Of variables on several devices, each has a way of its own to be read.
+        """
+        if self._preparing is not None:
+            if self._preparing.done():
+                self._preparing.result()  # its error, if it has one, must be heard
+        elif len(self._graph.variables) >= MANY and not self._graph.is_distributed:
+            self._preparing = self._thread.submit(self._graph.prepare)
 
     def collect(self, *, wait: bool) -> bool:
         """Tells whether a background save has ended since the last call, and raises its error.
@@ -74,17 +89,15 @@ class Saver:
 class Snapshot:
     """Every value that a checkpoint saves, as it was at the time of making this.
 
-    A variable and what was read from it share their memory until the variable is changed:
-    TensorFlow copies only then, and only what changes before it is written.
+    Of the variables, only what changes before it is written takes memory of its own.
 
     Attributes:
         size: how many bytes the values take, but for those of what is no variable.
     """
 
     def __init__(self, graph: ObjectGraph) -> None:
-        variables = graph.variables.items()
         others = graph.read_others()
-        self._values = {key: read_value(variable) for key, variable in variables} | others
+        self._values = graph.read_variables() | others
         self._graph = graph.serialized(attribute_names(others))
         self._sizes = graph.sizes | dict.fromkeys(others, 0)
         self.size = sum(graph.sizes.values())

@@ -7,6 +7,9 @@ import pytest
 import tensorflow as tf
 
 from .. import files
+from ..checkpoint import graph, saver
+from ..checkpoint.graph import ObjectGraph
+from ..checkpoint.manager import CheckpointManager
 from ..checkpoint.saver import Snapshot
 from ..compat import keras
 from ..errors import SaveFailed
@@ -98,6 +101,37 @@ def test_what_is_saved_is_the_state_of_its_step(tmp_path, gate, model, optimizer
     assert later != expected
     assert manager.restore_or_initialize() == path
     assert sorted(values_of(state)) == expected
+
+
+@pytest.mark.parametrize("background", [False, True], ids=["blocking", "background"])
+def test_many_variables_are_read_by_one_traced_function(tmp_path, monkeypatch, background):
+    prepared = threading.Event()
+    prepare = ObjectGraph.prepare
+
+    def prepare_and_tell(self):
+        prepare(self)
+        prepared.set()
+
+    monkeypatch.setattr(ObjectGraph, "prepare", prepare_and_tell)
+    dense = [tf.Variable(tf.fill((4,), float(number))) for number in range(saver.MANY)]
+    sparse = tf.Variable(tf.zeros((8, 4)))
+    checkpoint = tf.train.Checkpoint(dense=dense, sparse=sparse, step=tf.Variable(0))
+    manager = CheckpointManager(checkpoint, tmp_path, background=background)
+    manager.save()
+    assert prepared.wait(timeout=60)
+    monkeypatch.delattr(graph, "read_value")  # none is read by itself any more
+    for step in (1, 2):
+        path = manager.save(step)
+        for variable in dense:
+            variable.assign_add(tf.ones((4,)))
+        sparse.scatter_nd_add([[3]], [[1.0] * 4])
+        manager.finish()
+        reader = tf.train.load_checkpoint(path)
+        for number in range(saver.MANY):
+            value = reader.get_tensor(f"dense/{number}/.ATTRIBUTES/VARIABLE_VALUE")
+            assert value.tolist() == [number + step - 1.0] * 4
+        value = reader.get_tensor("sparse/.ATTRIBUTES/VARIABLE_VALUE")
+        assert value[3].tolist() == [step - 1.0] * 4
 
 
 def test_a_second_save_waits_for_the_first(tmp_path, gate):
