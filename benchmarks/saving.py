@@ -6,20 +6,20 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from time import process_time, sleep
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from frameworks import Way, installed_ways
 from my_experiment.durable import CheckpointManager
 from report import draw_bars, in_turn, seconds, table
 
 ROUNDS = 5
 keras: Any = tf.keras
-
-# Two functions: one saves, the other waits until that has ended.
-Way = tuple[Callable[[], Any], Callable[[], object]]
 
 # Prepares a way for a state and a folder.
 Prepare = Callable[[Any, Path], Way]
@@ -142,6 +142,18 @@ def raw(state: State | Variables, folder: Path) -> Way:
     return write, lambda: None
 
 
+def of_framework(prepare: Callable[[Mapping[str, np.ndarray], Path], Way]) -> Prepare:
+    """A way of another framework, given arrays of the same shapes."""
+
+    def build(state: State | Variables, folder: Path) -> Way:
+        with tempfile.TemporaryDirectory() as written:
+            reader = tf.train.load_checkpoint(state.checkpoint.write(f"{written}/values"))
+            names = set(reader.get_variable_to_shape_map()) - {"_CHECKPOINTABLE_OBJECT_GRAPH"}
+            return prepare({name: reader.get_tensor(name) for name in names}, folder)
+
+    return build
+
+
 SAVERS: dict[str, Prepare] = {
     "stock CheckpointManager": stock,
     "stock, with fsync": stock_with_fsync,
@@ -150,6 +162,7 @@ SAVERS: dict[str, Prepare] = {
     "ours, blocking": ours(background=False),
     "ours, background": ours(background=True),
     "raw write with fsync": raw,
+    **{name: of_framework(prepare) for name, prepare in installed_ways().items()},
 }
 
 
@@ -160,6 +173,14 @@ def size_of(state: State | Variables) -> int:
     size = sum(file.stat().st_size for file in Path(path).iterdir())
     shutil.rmtree(path)
     return size
+
+
+def wait_for_threads() -> None:
+    """Waits until no thread of this process works any more."""
+    used = None
+    while used is None or process_time() - used > 0.05:
+        used = process_time()
+        sleep(1)
 
 
 def measure(name: str, folder: Path) -> tuple[list[list[object]], dict[str, float]]:
@@ -174,9 +195,10 @@ def measure(name: str, folder: Path) -> tuple[list[list[object]], dict[str, floa
     usable = {way: SAVERS[way] for way in SAVERS if state.model or not way.startswith("Keras")}
     ways = {way: prepare(state, folder / way) for way, prepare in usable.items()}
     state.train(steps)
-    for save, finish in ways.values():  # the first save of each prepares what the others use
+    for save, finish in ways.values():  # the first save of each prepares what later ones use
         save()
         finish()
+        wait_for_threads()
 
     def standing_still(way: str) -> float:
         state.train(1)
@@ -231,7 +253,9 @@ def measure_first(folder: Path) -> list[list[object]]:
             save()
             finish()
 
-        return seconds(begin)
+        taken = seconds(begin)
+        wait_for_threads()  # of what prepares later saves, which is none of the next one's matter
+        return taken
 
     times = in_turn({way: partial(first, way) for way in ways}, ROUNDS)
     base = times["stock, with fsync"]
@@ -312,8 +336,10 @@ def report() -> str:
     note = (
         f"Medians of {ROUNDS} saves, all ways in turn. *Standing still*: until training may go on. "
         "*Added*: what a save and the steps of training beside it take together, less those steps "
-        "alone. MB/s is the size over the time of standing still. Only ours and the raw write "
-        "wait until the bytes are on the disk."
+        "alone. MB/s is the size over the time of standing still. Only ours, stock with fsync and "
+        "the raw write wait until the bytes are on the disk. Orbax and PyTorch save arrays of the "
+        "same shapes; they stand in the table where they are installed (`uv pip install torch` "
+        "brings gigabytes of CUDA with it)."
     )
     memory_note = (
         "Of a process that saves 302 MB and changes all of it meanwhile: what has stayed after "

@@ -142,6 +142,18 @@ class DamagedCheckpoint(UserError):
         super().__init__(f"Checkpoint {checkpoint} is damaged: {reason}")
 
 
+class UnreadableCheckpoint(UserError):
+    """A checkpoint, or the folder of them, cannot be read at present, which is no damage."""
+
+    exit_code = 4
+
+    def __init__(self, checkpoint: epath.Path, error: Exception) -> None:
+        super().__init__(
+            f"{checkpoint} cannot be read at present: {in_one_line(error)}. "
+            "Nothing was changed. Put this right and run it again."
+        )
+
+
 class NoUsableCheckpoint(UserError):
     """Checkpoints exist and none can be restored. Nothing was changed."""
 

@@ -29,16 +29,20 @@ def write_bytes(path: epath.Path, content: bytes) -> None:
     temporary.write_bytes(content)
     synchronize(temporary)
     temporary.replace(path)
+    synchronize(path.parent)
 
 
 def append_text(path: epath.Path, text: str) -> None:
     """Adds to the end of a file, all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = path.stat().length if path.exists() else 0
+    make_folder(path.parent)
+    is_new = not path.exists()
+    before = 0 if is_new else size_of(path)
     try:
         with path.open("a") as file:
             file.write(text)
         synchronize(path)
+        if is_new:
+            synchronize(path.parent)
     except OSError:
         if path.exists():
             os.truncate(path, before)
@@ -51,7 +55,7 @@ def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
     temporary = temporary_folder(folder)
     if temporary.exists():
         temporary.rmtree()  # of a process that was killed
-    temporary.mkdir(parents=True)
+    make_folder(temporary)
     try:
         yield temporary
         for path in Path(temporary).rglob("*"):
@@ -66,6 +70,28 @@ def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
 def temporary_folder(checkpoint: epath.Path) -> epath.Path:
     """Where a checkpoint is while it is being written."""
     return checkpoint.parent / f"{checkpoint.name}{TEMPORARY}"
+
+
+def make_folder(folder: epath.Path) -> None:
+    """Makes a folder and those above it, safe on the disk; without that, what is in it is not."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        synchronize(made.parent)
+
+
+def size_of(file: epath.Path) -> int:
+    """The size of a file, in bytes. `epath` would look up the name of its owner, who may have none.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    return file.stat().length if is_remote(file) else os.stat(file).st_size  # noqa: PTH116
+
+
+def time_of(file: epath.Path) -> float:
+    """When a file was written last, in seconds since 1970."""
+    return file.stat().mtime if is_remote(file) else os.stat(file).st_mtime  # noqa: PTH116
 
 
 def require_space(directory: epath.Path, size: int) -> None:

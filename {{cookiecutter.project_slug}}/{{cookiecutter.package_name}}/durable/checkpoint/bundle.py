@@ -6,13 +6,30 @@ are in the folder `ckpt-280_temp`; it exists once its index stands beside its da
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
+import tensorflow as tf
 from etils import epath
 
 from .. import files
+from ..errors import DamagedCheckpoint, UnreadableCheckpoint
 
+T = TypeVar("T")
 DAMAGED = "damaged"
+# Damage shows in many ways: what is raised depends on which byte is met first.
+UNREADABLE = (
+    tf.errors.OpError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+# What a disk that is full, gone or read-only shows as.
+SAVING_ERRORS = (OSError, tf.errors.OpError)
+READ_AT_ONCE = 1 << 24  # bytes
 
 
 def step_of(checkpoint: epath.Path) -> int:
@@ -24,13 +41,33 @@ def find_checkpoints(directory: epath.Path, name: str = "ckpt") -> list[epath.Pa
     """Every checkpoint that at least one file in the directory belongs to, oldest first.
 
     One that is being saved or removed at present, or was when its process ended, is none.
+
+    Raises:
+        UnreadableCheckpoint: the directory cannot be read at present.
     """
-    if not directory.exists():
-        return []
     pattern = re.compile(rf"({re.escape(name)}-\d+)\.(index|data-\d+-of-\d+)")
-    names = {match[1] for file in directory.iterdir() if (match := pattern.fullmatch(file.name))}
-    found = (directory / name for name in names)
-    return sorted((path for path in found if not is_unfinished(path)), key=step_of)
+    try:
+        entries = set(files.entry_names(directory))
+    except OSError as error:
+        raise UnreadableCheckpoint(directory, error) from error
+    found = {match[1] for entry in entries if (match := pattern.fullmatch(entry))}
+    finished = (
+        directory / checkpoint
+        for checkpoint in found
+        if f"{checkpoint}.index" in entries or f"{checkpoint}{files.TEMPORARY}" not in entries
+    )
+    return sorted(finished, key=step_of)
+
+
+def wholes_of(directory: epath.Path, checkpoints: Iterable[epath.Path]) -> list[epath.Path]:
+    """Those of some checkpoints whose files are all there, with one look at the directory."""
+    names = set(files.entry_names(directory))
+    with_data = {name.rpartition(".data-")[0] for name in names if ".data-" in name}
+    return [
+        checkpoint
+        for checkpoint in checkpoints
+        if checkpoint.name in with_data and index_file(checkpoint).name in names
+    ]
 
 
 def index_file(checkpoint: epath.Path) -> epath.Path:
@@ -51,7 +88,48 @@ def files_of(checkpoint: epath.Path) -> list[epath.Path]:
 
 def size_of(checkpoint: epath.Path) -> int:
     """The size of a checkpoint, in bytes."""
-    return sum(file.stat().length for file in files_of(checkpoint))
+    return sum(files.size_of(file) for file in files_of(checkpoint))
+
+
+def require_readable(checkpoint: epath.Path) -> None:
+    """Raises UnreadableCheckpoint where a file of the checkpoint is there and cannot be read."""
+    try:
+        for file in filter(epath.Path.is_file, files_of(checkpoint)):
+            with file.open("rb") as opened:
+                while opened.read(READ_AT_ONCE):
+                    continue
+    except (FileNotFoundError, tf.errors.NotFoundError):  # removed meanwhile
+        return
+    except (OSError, tf.errors.OpError) as error:
+        raise UnreadableCheckpoint(checkpoint, error) from error
+
+
+def attempt(checkpoint: epath.PathLike, read: Callable[[], T]) -> T:
+    """Calls what reads a checkpoint; again, where it fails and its files can be read.
+
+    A disk or a server that fails for a moment must not count as damage.
+
+    Raises:
+        DamagedCheckpoint: files are missing, or what is in them is damaged.
+        UnreadableCheckpoint: its files cannot be read at present.
+    """
+    path = epath.Path(checkpoint)
+    try:
+        return read()
+    except UNREADABLE:
+        require_readable(path)
+    try:
+        return read()
+    except UNREADABLE as error:
+        require_readable(path)
+        raise damage_from(path, error) from error
+
+
+def damage_from(checkpoint: epath.PathLike, error: Exception) -> DamagedCheckpoint:
+    """What an error in reading says of the checkpoint, in one line, without TensorFlow's notes."""
+    reason = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", str(error))
+    reason = " ".join(reason.split()) or type(error).__name__
+    return DamagedCheckpoint(epath.Path(checkpoint), reason[:200])
 
 
 def is_whole(checkpoint: epath.Path) -> bool:
@@ -59,14 +137,14 @@ def is_whole(checkpoint: epath.Path) -> bool:
     return index_file(checkpoint).exists() and bool(data_files(checkpoint))
 
 
-def is_unfinished(checkpoint: epath.Path) -> bool:
-    """Whether it is being saved or removed, or was when the process ended."""
-    return not index_file(checkpoint).exists() and files.temporary_folder(checkpoint).exists()
-
-
 def pin_file(checkpoint: epath.Path) -> epath.Path:
     """The file that pins a checkpoint."""
     return checkpoint.parent / f"{checkpoint.name}.pinned"
+
+
+def is_there(checkpoint: epath.Path) -> bool:
+    """Whether a checkpoint has files, and is not one that is being saved or removed."""
+    return checkpoint in find_checkpoints(checkpoint.parent, checkpoint.name.rpartition("-")[0])
 
 
 def is_pinned(checkpoint: epath.Path) -> bool:
@@ -105,7 +183,7 @@ def copy(checkpoint: epath.Path, directory: epath.Path) -> epath.Path:
     """Copies a checkpoint into another directory, whole or not at all."""
     target = directory / checkpoint.name
     temporary = files.temporary_folder(target)
-    temporary.mkdir(parents=True, exist_ok=True)
+    files.make_folder(temporary)
     for file in files_of(checkpoint):
         file.copy(temporary / file.name, overwrite=True)
     put_in_place(temporary / checkpoint.name, target)
@@ -119,6 +197,7 @@ def move(checkpoint: epath.Path, directory: epath.Path) -> None:
     if is_pinned(checkpoint):
         files.write_text(pin_file(target), "")
     remove(checkpoint)
+    files.synchronize(checkpoint.parent)
 
 
 def clear_unfinished(checkpoint: epath.Path) -> None:
@@ -141,7 +220,7 @@ def remove(checkpoint: epath.Path) -> None:
 def set_aside(checkpoint: epath.Path) -> epath.Path:
     """Moves a checkpoint's files to the folder for damaged ones, and gives that folder."""
     folder = checkpoint.parent / DAMAGED
-    folder.mkdir(exist_ok=True)
+    files.make_folder(folder)
     pin = pin_file(checkpoint)
     for file in [*files_of(checkpoint), *([pin] if pin.exists() else [])]:
         target, number = folder / file.name, 0
@@ -149,4 +228,6 @@ def set_aside(checkpoint: epath.Path) -> epath.Path:
             number += 1
             target = folder / f"{file.name}.{number}"
         file.rename(target)
+    files.synchronize(folder)
+    files.synchronize(checkpoint.parent)
     return folder

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
+from types import NoneType
 from typing import Any
 
 import tensorflow as tf
@@ -16,10 +17,9 @@ from etils import epath
 from ..compat import keras_version
 from ..errors import CardMissing, DamagedCheckpoint
 from ..files import strict_json
+from . import bundle
 
 CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
-# Damage shows in many ways: what is raised depends on which byte is met first.
-UNREADABLE = (tf.errors.OpError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 
 
 def versions() -> dict[str, str]:
@@ -102,7 +102,10 @@ class Structure:
     @classmethod
     def from_dictionary(cls, values: dict[str, Any]) -> "Structure":
         """The structure that `asdict` and JSON made `values` from."""
-        layers = [LayerEntry(**entry) for entry in values["layers"]]
+        layers = [
+            LayerEntry(entry["path"], entry["kind"], entry["settings"])
+            for entry in values["layers"]
+        ]
         taken: set[str] = set()
         variables = [
             VariableEntry(
@@ -206,35 +209,76 @@ class Card:
         """The card that `to_json` made the text from: a metric that was no number is NaN again."""
         # The first edition wrote NaN and Infinity, which are not JSON, where null stands now.
         values = json.loads(text, parse_constant=lambda _: None)
+        require_kinds(values)
+        datetime.fromisoformat(values["created"])
         metrics = values.pop("metrics").items()
         metrics = {name: math.nan if value is None else value for name, value in metrics}
         structure = Structure.from_dictionary(values.pop("structure"))
         origin = values.pop("origin")
         if origin is not None:
             origin = Origin(origin["kind"], tuple(origin["sources"]))
-        return cls(**values, metrics=metrics, structure=structure, origin=origin)
+        known = {entry.name for entry in fields(cls)}  # a newer edition may say more
+        own = {name: value for name, value in values.items() if name in known}
+        return cls(**own, metrics=metrics, structure=structure, origin=origin)
+
+
+NUMBER = (int, float, NoneType)  # null stands for one that is not finite
+TEXTS = dict.fromkeys(("path", "key", "dtype", "role"), str)
+# What the parts of a card are. A list of one kind is that of all its elements, and a dictionary
+# with the key ANY that of all its values; what is not named may be anything, or missing.
+ANY = "*"
+KINDS = {
+    "step": int,
+    "epoch": (int, NoneType),
+    "batch": int,
+    "steps_per_epoch": (int, NoneType),
+    "created": str,
+    "metrics": {ANY: NUMBER},
+    "rates": {ANY: NUMBER},
+    "versions": {ANY: str},
+    "settings": dict,
+    "origin": (dict, NoneType),
+    "structure": {
+        "layers": [{"path": str, "kind": str, "settings": dict}],
+        "variables": [TEXTS | {"shape": [(int, NoneType)]}],
+        "optimizers": {ANY: str},
+        "identity": dict,
+        "others": [str],
+    },
+}
+
+
+def require_kinds(value: Any, kinds: Any = KINDS, name: str = "the card") -> None:
+    """Raises TypeError where a part of a card is not of its kind: a file may hold anything."""
+    if not isinstance(value, type(kinds) if isinstance(kinds, dict | list) else kinds):
+        raise TypeError(f"{name} is of the wrong kind: {type(value).__name__}")
+    if isinstance(kinds, list):
+        for inner in value:
+            require_kinds(inner, kinds[0], name)
+    elif isinstance(kinds, dict) and isinstance(value, dict):
+        for key, inner in value.items():
+            if kind := kinds.get(key, kinds.get(ANY)):
+                require_kinds(inner, kind, f"{key} in {name}")
 
 
 def read_card(checkpoint: epath.PathLike) -> Card:
     """Reads the card of a checkpoint, given its path without `.index`.
 
     Raises:
-        DamagedCheckpoint: it is not there, or its files are damaged.
+        DamagedCheckpoint: it is not there, its files are damaged, or its name is another's.
+        UnreadableCheckpoint: its files cannot be read at present.
         CardMissing: it is a checkpoint, and has no card.
     """
-    try:
+    path = epath.Path(checkpoint)
+
+    def read() -> Card | None:
         reader = tf.train.load_checkpoint(str(checkpoint))
-        has_card = reader.has_tensor(CARD_KEY)
-        card = Card.from_json(reader.get_tensor(CARD_KEY)) if has_card else None
-    except UNREADABLE as error:
-        raise damage_from(checkpoint, error) from error
+        return Card.from_json(reader.get_tensor(CARD_KEY)) if reader.has_tensor(CARD_KEY) else None
+
+    card = bundle.attempt(path, read)
     if card is None:
-        raise CardMissing(epath.Path(checkpoint))
+        raise CardMissing(path)
+    number = path.name.rpartition("-")[2]
+    if number.isdecimal() and int(number) != card.step:
+        raise DamagedCheckpoint(path, f"its name is not that of step {card.step}, as its card says")
     return card
-
-
-def damage_from(checkpoint: epath.PathLike, error: Exception) -> DamagedCheckpoint:
-    """What an error in reading says of the checkpoint, in one line, without TensorFlow's notes."""
-    reason = re.sub(r"\{\{.*?\}\}|\[Op:.*?\]", "", str(error))
-    reason = " ".join(reason.split()) or type(error).__name__
-    return DamagedCheckpoint(epath.Path(checkpoint), reason[:200])

@@ -1,5 +1,6 @@
 """A directory of checkpoints: what is in it, whatever its `checkpoint` file says."""
 
+import logging
 import os
 import re
 
@@ -8,9 +9,12 @@ from etils import epath
 from google.protobuf import text_format
 
 from .. import files
+from ..errors import UnreadableCheckpoint
 from . import bundle
 from .reader import condition_of
-from .retention import Retention
+from .retention import Best, Retention
+
+log = logging.getLogger(__name__)
 
 STATE_FILE = "checkpoint"
 
@@ -39,7 +43,7 @@ class Directory:
 
     def whole(self) -> list[epath.Path]:
         """The checkpoints whose files are all there, oldest first."""
-        return [checkpoint for checkpoint in self.found() if bundle.is_whole(checkpoint)]
+        return bundle.wholes_of(self.folder, self.found())
 
     def damaged(self) -> list[epath.Path]:
         """The checkpoints that were set aside because they are damaged, oldest first."""
@@ -72,6 +76,17 @@ class Directory:
         if self.folder.exists():
             self.sweep()
             repair_state(self.folder, self.whole())
+
+    def tidy_for(self, best: Best | None) -> bool:
+        """Tidies this directory and that of the best; tells whether that was possible."""
+        try:
+            self.tidy()
+            if best is not None:
+                Directory(best.directory, self.name).sweep()
+        except (*bundle.SAVING_ERRORS, UnreadableCheckpoint) as error:  # no reason not to save
+            log.warning("What killed saves left in %s could not be removed: %s", self.folder, error)
+            return False
+        return True
 
     def sweep(self) -> None:
         """Removes what killed saves and removals of these checkpoints left, and nothing else."""
@@ -111,8 +126,11 @@ class Directory:
             Whether it had to be copied. What was there of it was set aside.
         """
         place = self.folder / copied.name
-        if place == copied or condition_of(place).state == "good":
+        condition = condition_of(place)
+        if place == copied or condition.state == "good":
             return False
+        if condition.state == "unreadable" and condition.damage:
+            raise condition.damage
         if bundle.files_of(place):
             bundle.set_aside(place)
         bundle.copy(copied, self.folder)
@@ -136,7 +154,7 @@ def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
     # TensorFlow's own manager takes no checkpoint over without its time.
     times = [
-        bundle.index_file(checkpoint).stat().mtime
+        files.time_of(bundle.index_file(checkpoint))
         for checkpoint in checkpoints
         if bundle.index_file(checkpoint).exists()
     ]

@@ -178,10 +178,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         number = self._number(checkpoint_number, step)
         path = self._files.folder / f"{self._files.name}-{number}"
         if not self._is_tidy:  # here and not sooner: who only reads must not disturb who saves
-            self._is_tidy = True
-            self._files.tidy()
-            if self._best is not None:
-                Directory(self._best.directory, self._files.name).sweep()
+            self._is_tidy = self._files.tidy_for(self._best)
         if bundle.files_of(path):
             raise CheckpointExists(path)
         # TensorFlow's own `Checkpoint.save` goes on counting from here.
@@ -241,11 +238,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self.collect(wait=True)
 
     def finish(self) -> None:
-        """Waits for the last save.
-
-        Raises:
-            SaveFailed: it failed, however often that is tolerated.
-        """
+        """Waits for the last save; raises SaveFailed if it failed, whatever is tolerated."""
         self.collect(wait=True)
         self._failures.raise_last()
 
@@ -267,6 +260,7 @@ class CheckpointManager(tf.train.CheckpointManager):
             CheckpointMismatch: the checkpoint does not fit; nothing was restored.
             CardMissing: something else wrote the checkpoint; nothing was restored.
             NoUsableCheckpoint: there are checkpoints, and all are damaged; none was touched.
+            UnreadableCheckpoint: the newest cannot be read at present; none was touched.
         """
         self._refresh()
         damaged = [DamagedCheckpoint(path, "its files are missing") for path in self._missing]

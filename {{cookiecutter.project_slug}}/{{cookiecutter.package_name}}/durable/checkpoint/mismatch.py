@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import Difference
 from .card import AXES, LayerEntry, Structure, VariableEntry
 
+LAMBDA = "__lambda__"  # as Keras writes it
 SAME_NAMES = {"swish": "silu"}
 # What cards of the first edition have for the type of a layer inside of another, and for an array.
 NOT_TOLD = ({"class_name": "DTypePolicy", "config": {}}, "<class 'numpy.ndarray'>")
@@ -170,6 +171,8 @@ def differing_settings(saved: Any, live: Any, name: str = "") -> Iterator[tuple[
 
     Only what both sides know counts: another Keras may have brought new settings.
     """
+    if is_lambda(saved) and is_lambda(live):
+        return
     if isinstance(saved, Mapping) and isinstance(live, Mapping):
         if saved.get("class_name") != live.get("class_name"):
             yield name, saved, live
@@ -186,6 +189,18 @@ def differing_settings(saved: Any, live: Any, name: str = "") -> Iterator[tuple[
             yield from differing_settings(old, new, f"{name}.{number}")
     elif not means_the_same(saved, live):
         yield name, saved, live
+
+
+def is_lambda(value: Any) -> bool:
+    """Whether a setting is a function without a name.
+
+    Keras keeps its bytecode, which changes with the line that it stands in.
+    """
+    if not isinstance(value, Mapping):
+        return bool(value == LAMBDA)
+    code = value.get("value")  # of an activation, Keras keeps this alone
+    is_bare = value.keys() == {"value"} and isinstance(code, list | tuple) and len(code) == 3
+    return value.get("class_name") == LAMBDA or is_bare
 
 
 def is_nested(value: Any) -> bool:

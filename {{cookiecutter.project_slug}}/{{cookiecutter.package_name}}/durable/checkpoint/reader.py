@@ -7,9 +7,10 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from ..errors import CardMissing, DamagedCheckpoint
+from ..errors import CardMissing, DamagedCheckpoint, UnreadableCheckpoint
 from . import bundle
-from .card import UNREADABLE, Card, VariableEntry, damage_from, read_card
+from .bundle import attempt
+from .card import Card, VariableEntry, read_card
 from .graph import read_keys
 
 
@@ -25,11 +26,8 @@ class Tensors:
 
     def __init__(self, checkpoint: epath.Path) -> None:
         self._checkpoint = checkpoint
-        try:
-            self._reader = tf.train.load_checkpoint(str(checkpoint))
-            self.keys = sorted(self._reader.get_variable_to_shape_map())
-        except UNREADABLE as error:
-            raise damage_from(checkpoint, error) from error
+        self._reader = attempt(checkpoint, lambda: tf.train.load_checkpoint(str(checkpoint)))
+        self.keys = sorted(self._reader.get_variable_to_shape_map())
 
     def read(self, key: str) -> np.ndarray:
         """Reads a tensor, of any shape and dtype. TensorFlow checks its checksum.
@@ -39,14 +37,14 @@ class Tensors:
         Raises:
             DamagedCheckpoint: it is missing or damaged.
         """
-        try:
-            types = self._reader.get_variable_to_dtype_map()
-            if types.get(key) == tf.variant:
-                read_keys(self._checkpoint, [key], types)
-                return np.empty(0, object)
-            value = self._reader.get_tensor(key)
-        except UNREADABLE as error:
-            raise damage_from(self._checkpoint, error) from error
+        return attempt(self._checkpoint, lambda: self._read(key))
+
+    def _read(self, key: str) -> np.ndarray:
+        types = self._reader.get_variable_to_dtype_map()
+        if types.get(key) == tf.variant:
+            read_keys(self._checkpoint, [key], types)
+            return np.empty(0, object)
+        value = self._reader.get_tensor(key)
         return np.asarray(value, object if isinstance(value, bytes) else None)
 
     def fits(self, entry: VariableEntry) -> bool:
@@ -70,13 +68,14 @@ class Condition:
     """What was found in a checkpoint.
 
     Attributes:
-        state: good, damaged, or no card: as good as can be told of what something else wrote.
-        damage: what is wrong, where it is damaged.
+        state: good, damaged, unreadable at present, or no card: as good as can be told of what
+            something else wrote.
+        damage: what is wrong, where it is damaged or unreadable.
         card: its card, where that can be read.
     """
 
-    state: Literal["good", "damaged", "no card"]
-    damage: DamagedCheckpoint | None = None
+    state: Literal["good", "damaged", "unreadable", "no card"]
+    damage: DamagedCheckpoint | UnreadableCheckpoint | None = None
     card: Card | None = None
 
     @property
@@ -99,6 +98,8 @@ def condition_of(checkpoint: epath.Path, *, quick: bool = False) -> Condition:
             read_every_byte(checkpoint, card)
     except DamagedCheckpoint as error:
         return Condition("damaged", error, card)
+    except UnreadableCheckpoint as error:
+        return Condition("unreadable", error, card)
     return Condition("no card" if card is None else "good", None, card)
 
 
@@ -141,7 +142,13 @@ def read_every_byte(checkpoint: epath.Path, card: Card | None) -> None:
     for entry in () if card is None else card.structure.variables:
         if not tensors.fits(entry):
             raise DamagedCheckpoint(checkpoint, f"{entry.path} is not what the card says")
-    if not has_sound_end(bundle.index_file(checkpoint).read_bytes()):
+    try:
+        index = bundle.index_file(checkpoint).read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedCheckpoint(checkpoint, "its index is missing") from error
+    except OSError as error:
+        raise UnreadableCheckpoint(checkpoint, error) from error
+    if not has_sound_end(index):
         raise DamagedCheckpoint(checkpoint, "the end of its index is altered")
 
 

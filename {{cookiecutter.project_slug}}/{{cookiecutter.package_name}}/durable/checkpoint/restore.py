@@ -12,9 +12,10 @@ import tensorflow as tf
 from etils import epath
 
 from ..compat import learning_rate_variable, whole_number
-from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference
+from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference, UserError
 from . import bundle
-from .card import UNREADABLE, Card, Structure, VariableEntry, damage_from, read_card
+from .bundle import attempt
+from .card import Card, Structure, VariableEntry, read_card
 from .graph import ObjectGraph, assign_value, parts_of, read_keys
 from .mismatch import find_differences
 from .naming import optimizers_of
@@ -112,11 +113,11 @@ class Restorer:
         """
         before = [(variable, variable.read_value()) for variable in self._variables.values()]
         try:
-            self._checkpoint.read(str(path)).expect_partial()
-        except UNREADABLE as error:
+            attempt(path, lambda: self._checkpoint.read(str(path)).expect_partial())
+        except UserError:
             for variable, value in before:
                 assign_value(variable, value)
-            raise damage_from(path, error) from error
+            raise
 
     def transfer(self, path: epath.Path, *, partial: bool) -> tuple[Card, list[Difference]]:
         """Takes the state of another run's checkpoint, whose identity may differ.
@@ -224,7 +225,8 @@ def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
     Raises:
         DamagedCheckpoint: it is not there, or its files are damaged.
     """
-    try:
+
+    def read() -> dict[str, tf.Tensor]:
         reader = tf.train.load_checkpoint(str(checkpoint))
         types = reader.get_variable_to_dtype_map()
         shapes = reader.get_variable_to_shape_map()
@@ -233,8 +235,8 @@ def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
         with ThreadPoolExecutor(len(shards)) as threads:
             tensors = threads.map(lambda keys: read_keys(checkpoint, keys, types), shards)
             return {key: value for shard in tensors for key, value in shard.items()}
-    except UNREADABLE as error:
-        raise damage_from(checkpoint, error) from error
+
+    return attempt(checkpoint, read)
 
 
 def read_variables(

@@ -8,9 +8,10 @@ from typing import Literal
 
 from etils import epath
 
+from .. import files
 from ..errors import CardMissing, DamagedCheckpoint
 from . import bundle
-from .card import read_card
+from .card import Card, read_card
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Retention:
             return []
         first: dict[int, epath.Path] = {}
         for checkpoint in checkpoints:
-            written = bundle.index_file(checkpoint).stat().mtime
+            written = files.time_of(bundle.index_file(checkpoint))
             first.setdefault(int(written // (self.hours * 3600)), checkpoint)
         return list(first.values())
 
@@ -65,40 +66,60 @@ class Best:
         self.directory = epath.Path(directory)
         self.metric = metric
         self.mode = mode
+        self._waiting: dict[epath.Path, Mapping[str, float]] = {}
 
     def keep_if_better(self, checkpoint: epath.Path, metrics: Mapping[str, float]) -> None:
-        """Keeps a copy of the checkpoint if its metrics are better than the best so far."""
+        """Keeps a copy of the checkpoint if its metrics are better than the best so far.
+
+        Where that fails, the next call tries it again.
+
+        Raises:
+            OSError, tf.errors.OpError: the copy cannot be written.
+            UnreadableCheckpoint: the best so far cannot be read at present.
+        """
+        self._waiting[checkpoint] = metrics
+        for waiting, values in list(self._waiting.items()):
+            if bundle.is_whole(waiting):
+                self._compare(waiting, values)
+            del self._waiting[waiting]
+
+    def _compare(self, checkpoint: epath.Path, metrics: Mapping[str, float]) -> None:
         value = metrics.get(self.metric, math.nan)
         if math.isnan(value) or (self.directory / f"{checkpoint.name}.index").exists():
             return
-        previous = bundle.find_checkpoints(self.directory, checkpoint.name.rpartition("-")[0])
-        if not self._is_better(value, previous):
+        name = checkpoint.name.rpartition("-")[0]
+        found = bundle.find_checkpoints(self.directory, name)
+        previous = {outdone: card_if_any(outdone) for outdone in found}
+        cards = [card for card in previous.values() if card]
+        known = [card.metrics[self.metric] for card in cards if self.metric in card.metrics]
+        if not all(self._is_better(value, best) for best in known):
             return
-        self.directory.mkdir(parents=True, exist_ok=True)
         bundle.copy(checkpoint, self.directory)
-        for outdone in previous:
-            bundle.remove(outdone)
+        for outdone, card in previous.items():
+            if card:
+                bundle.remove(outdone)
+            else:
+                log.warning("%s does not tell its %s; it is set aside.", outdone, self.metric)
+                bundle.set_aside(outdone)
+
+    def _is_better(self, value: float, best: float) -> bool:
+        return value > best if self.mode == "max" else value < best
 
     def choose_best(self, checkpoints: Iterable[epath.Path]) -> epath.Path | None:
         """The best of some checkpoints, the first of equals; None where no card tells."""
         values = {}
         for checkpoint in checkpoints:
-            try:
-                value = read_card(checkpoint).metrics.get(self.metric, math.nan)
-            except (DamagedCheckpoint, CardMissing):
-                continue
+            card = card_if_any(checkpoint)
+            value = card.metrics.get(self.metric, math.nan) if card else math.nan
             if not math.isnan(value):
                 values[checkpoint] = value
         choose = max if self.mode == "max" else min
         return choose(values, key=values.__getitem__, default=None)
 
-    def _is_better(self, value: float, previous: list[epath.Path]) -> bool:
-        for checkpoint in previous:
-            try:
-                best = read_card(checkpoint).metrics[self.metric]
-            except (DamagedCheckpoint, KeyError):
-                log.warning("%s does not tell its %s; it is replaced.", checkpoint, self.metric)
-                continue
-            if not (value > best if self.mode == "max" else value < best):
-                return False
-        return True
+
+def card_if_any(checkpoint: epath.Path) -> Card | None:
+    """The card of a checkpoint; None where it is damaged, or has none."""
+    try:
+        return read_card(checkpoint)
+    except (DamagedCheckpoint, CardMissing):
+        return None

@@ -10,15 +10,14 @@ import tensorflow as tf
 from etils import epath
 
 from .. import files
-from ..errors import SaveFailed
+from ..errors import SaveFailed, UnreadableCheckpoint
 from . import bundle
+from .bundle import SAVING_ERRORS
 from .card import CARD_KEY, Card
 from .graph import GRAPH_KEY, ObjectGraph, attribute_names
 
 log = logging.getLogger(__name__)
 
-# What a disk that is full, gone or read-only shows as.
-SAVING_ERRORS = (OSError, tf.errors.OpError)
 MANY = 200  # fewer variables are read one by one in less than two milliseconds
 SHARD_BYTES = 1 << 26  # a smaller shard is written faster than a thread for it starts
 
@@ -127,13 +126,19 @@ class Snapshot:
 def write(snapshot: Snapshot, path: epath.Path, card: Card, afterwards: Callable[[], None]) -> None:
     """Writes a checkpoint into its temporary folder, and moves it to its place."""
     temporary = files.temporary_folder(path)
-    temporary.mkdir(parents=True, exist_ok=True)
+    files.make_folder(temporary)
     try:
         snapshot.write(temporary / path.name, card)
         bundle.put_in_place(temporary / path.name, path)
+    except BaseException:  # it may be there, and not be safe on the disk
+        bundle.index_file(path).unlink(missing_ok=True)
+        raise
     finally:
         bundle.clear_unfinished(path)
-    afterwards()
+    try:
+        afterwards()
+    except (*SAVING_ERRORS, UnreadableCheckpoint) as error:  # the checkpoint itself is safe
+        log.warning("Tidying up after %s failed: %s. The next save tries again.", path.name, error)
 
 
 def write_shard(prefix: str, values: Mapping[str, tf.Tensor]) -> None:

@@ -17,6 +17,7 @@ from ..errors import ConfigurationError
 from ..files import without_nan
 from .card import AXES, LayerEntry, Structure, VariableEntry, unique
 from .graph import COUNTER, ObjectGraph, parts_of
+from .mismatch import LAMBDA, is_lambda
 from .naming import (
     models_of,
     named_layers,
@@ -172,6 +173,8 @@ def simplified(value: Any) -> Any:
     if isinstance(value, Mapping):
         if str(value.get("class_name")).endswith("DTypePolicy"):
             return value["config"]["name"]
+        if is_lambda(value):
+            return LAMBDA
         found = {
             str(name): simplified(inner)
             for name, inner in value.items()

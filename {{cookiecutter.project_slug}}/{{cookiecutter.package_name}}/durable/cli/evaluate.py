@@ -12,6 +12,7 @@ from ..evaluation.averaging import average, keep_average
 from ..evaluation.members import Member, find_member, find_members
 from ..evaluation.results import EvaluationResult
 from ..evaluation.scoring import Scores, load_task, open_data, score
+from ..run.references import again_if_removed
 from ..run.settings import Project
 from ..run.start import require_new
 from .console import Options
@@ -69,8 +70,14 @@ def evaluate(project: Project, arguments: Sequence[str] | None = None) -> int:
     if options.ensemble is not None:
         members = find_members(paths, "ensemble", options.ensemble)
         return report(options, evaluate_members(project, options, "ensemble", members))
+    return report(options, again_if_removed(lambda: evaluate_one(project, options)))
+
+
+def evaluate_one(project: Project, options: EvaluateOptions) -> EvaluationResult:
+    """Scores one checkpoint."""
+    paths = project.paths(options.root, options.run)
     member = find_member(paths, options.at or "latest")
-    return report(options, evaluate_members(project, options, "checkpoint", [member]))
+    return evaluate_members(project, options, "checkpoint", [member])
 
 
 def evaluate_members(

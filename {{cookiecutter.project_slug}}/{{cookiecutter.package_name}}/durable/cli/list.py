@@ -18,7 +18,13 @@ from .console import Options, aligned, flowed, print_json, print_text
 
 COLUMNS = ("step", "epoch", "age", "size", "TensorFlow", "Keras")
 INDENT = "    "
-STYLES = {"good": None, "damaged": "bold red", "no card": "yellow", "set aside": "yellow"}
+STYLES = {
+    "good": None,
+    "damaged": "bold red",
+    "unreadable": "bold red",
+    "no card": "yellow",
+    "set aside": "yellow",
+}
 
 
 def list_checkpoints(project: Project, common: Options, quick: bool = False) -> int:
@@ -74,9 +80,11 @@ def entries_of(paths: RunPaths, *, quick: bool) -> list[dict[str, Any]]:
     for checkpoint in checkpoints:
         try:
             entry = checkpoint_entry(checkpoint, quick=quick)
+            entry["marks"] = marks_of(checkpoint, paths, quick=quick)
         except FileNotFoundError:  # a trainer has just removed it
             continue
-        entries.append(entry | {"marks": marks_of(checkpoint, paths, quick=quick)})
+        if entry["state"] == "good" or bundle.is_there(checkpoint):  # else it was removed just now
+            entries.append(entry)
     return sorted(entries, key=lambda entry: entry["step"])
 
 
@@ -102,7 +110,7 @@ def checkpoint_entry(checkpoint: epath.Path, *, quick: bool) -> dict[str, Any]:
 def marks_of(checkpoint: epath.Path, paths: RunPaths, *, quick: bool) -> list[str]:
     """What sets a checkpoint apart: newest, best or damaged best (the copy), pinned."""
     marks = []
-    if checkpoint == bundle.find_checkpoints(paths.checkpoints)[-1]:
+    if checkpoint in bundle.find_checkpoints(paths.checkpoints)[-1:]:
         marks.append("newest")
     copy = paths.best / checkpoint.name
     if bundle.files_of(copy):

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ..errors import PACKAGE, ConfigurationError
 from ..quiet import import_tensorflow
+from ..run.references import again_if_removed
 from ..run.settings import Project
 
 # Each command: the module and the function in it, and a line for the help.
@@ -36,6 +37,7 @@ GROUPS = {
         "torture": ("torture", "torture", "kill a run again and again, and look what was lost"),
     },
 }
+READING = {"list", "show", "verify", "diff", "report", "export"}  # beside a trainer, say
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 
@@ -68,7 +70,8 @@ def run_command(
         cut = rest.index("--")
         project = replace(project, train=(*project.train, *rest[cut + 1 :]))
         rest = rest[:cut]
-    return tyro.cli(load_command(project, name), args=rest, prog=f"{program} {name}")
+    command = partial(tyro.cli, load_command(project, name), args=rest, prog=f"{program} {name}")
+    return again_if_removed(command) if name in READING else command()
 
 
 def load_command(project: Project, name: str) -> Callable[..., int]:

@@ -10,8 +10,10 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
+from .. import files
 from ..checkpoint import bundle
-from ..checkpoint.card import CARD_KEY, UNREADABLE, Origin, damage_from
+from ..checkpoint.bundle import UNREADABLE, damage_from
+from ..checkpoint.card import CARD_KEY, Origin
 from ..checkpoint.graph import GRAPH_KEY
 from ..compat import keras, learning_rate_at
 from ..data.protocol import Data
@@ -132,7 +134,7 @@ def recognize(path: epath.Path) -> SourceFile:
         raise ConfigurationError(f"{path} is a folder: give a file in it. Known are {KNOWN}.")
     with path.open("rb") as file:
         start = file.read(len(HDF5))
-        file.seek(-min(len(TABLE), path.stat().length), os.SEEK_END)
+        file.seek(-min(len(TABLE), files.size_of(path)), os.SEEK_END)
         end = file.read()
     if start == HDF5 or is_keras_archive(path):
         return KerasFile(path)

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.card import UNREADABLE, damage_from
+from ..checkpoint.bundle import UNREADABLE, damage_from
 from ..checkpoint.restore import read_tensors
 from ..errors import ConfigurationError
 from ..run.state import TrainState

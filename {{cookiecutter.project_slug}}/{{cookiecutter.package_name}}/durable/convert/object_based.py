@@ -8,7 +8,8 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.card import UNREADABLE, damage_from, read_card
+from ..checkpoint.bundle import UNREADABLE, damage_from
+from ..checkpoint.card import read_card
 from ..checkpoint.graph import GRAPH_KEY
 from ..checkpoint.mismatch import SideNames, compare_layers
 from ..checkpoint.restore import read_tensors, read_variables

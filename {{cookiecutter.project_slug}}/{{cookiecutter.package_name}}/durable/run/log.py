@@ -9,7 +9,7 @@ from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..files import append_text, strict_json, synchronize, write_text
+from ..files import append_text, make_folder, strict_json, synchronize, write_text
 from .experiment import Hook
 from .history import lines_after, rewind_lines
 from .paths import RunPaths, SupersededPaths
@@ -36,7 +36,8 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         self._hooks = hooks
         for hook in hooks:
             hook.on_start(step)
-        self._path = paths.metrics
+        self._paths = paths
+        make_folder(paths.tensorboard)  # by us: TensorFlow's would not be a group's to write in
         self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
         self._lines: list[str] = []
 
@@ -59,9 +60,10 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
 
     def flush(self) -> None:
         """Puts everything on the disk. A checkpoint comes after its log lines, never before."""
-        append_text(self._path, "".join(self._lines))
+        append_text(self._paths.metrics, "".join(self._lines))
         self._lines.clear()
         self._writer.flush()
+        synchronize_events(self._paths)
 
 
 def rewind_log(paths: RunPaths, step: int) -> None:
@@ -82,10 +84,17 @@ def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
     """
     if text := lines_after(paths.metrics, step):
         write_text(target.metrics, text)
-    target.tensorboard.mkdir(parents=True, exist_ok=True)
+    make_folder(target.tensorboard)
     for events in event_files(paths):
         name = events.name.replace(EVENTS, SUPERSEDED_EVENTS)
         copy_events(events, step, target.tensorboard / name)
+
+
+def synchronize_events(paths: RunPaths) -> None:
+    """Waits until what was written to TensorBoard's newest file is on the disk."""
+    for events in event_files(paths)[-1:]:
+        synchronize(events)
+        synchronize(events.parent)
 
 
 def event_files(paths: RunPaths) -> list[epath.Path]:
@@ -100,7 +109,9 @@ def rewind_events(path: epath.Path, step: int) -> None:
         for record in whole_records(path):
             if tf.compat.v1.Event.FromString(record).step <= step:
                 writer.write(record)
+    synchronize(temporary)
     temporary.replace(path)
+    synchronize(path.parent)
 
 
 def copy_events(path: epath.Path, step: int, target: epath.Path) -> None:
@@ -111,6 +122,7 @@ def copy_events(path: epath.Path, step: int, target: epath.Path) -> None:
             if event.step > step or event.HasField("file_version"):
                 writer.write(record)
     synchronize(target)
+    synchronize(target.parent)
 
 
 def whole_records(path: epath.Path) -> Iterator[bytes]:

@@ -1,6 +1,8 @@
 """Finding a checkpoint by what a user calls it: 440, best, epoch:10, wide@440."""
 
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 from etils import epath
 
@@ -9,6 +11,8 @@ from ..checkpoint.card import read_card
 from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
 from .paths import RunPaths
 
+T = TypeVar("T")
+TRIES = 4  # a trainer that saves all the time may be that quick again
 CHECKPOINT = re.compile(r"latest|best|\d+|epoch:\d+")
 
 
@@ -24,6 +28,19 @@ def locate(paths: RunPaths, reference: str) -> epath.Path:
         ConfigurationError: there is none of that name, or the name can mean two things.
     """
     return find(*resolve(paths, reference))
+
+
+def again_if_removed(read: Callable[[], T]) -> T:
+    """Calls what chooses a checkpoint and reads it; again, where a trainer removed it meanwhile."""
+    for _ in range(TRIES):
+        try:
+            return read()
+        except DamagedCheckpoint as error:
+            if bundle.is_there(error.checkpoint):
+                raise
+        except FileNotFoundError:
+            continue
+    return read()
 
 
 def resolve(paths: RunPaths, reference: str) -> tuple[RunPaths, str]:

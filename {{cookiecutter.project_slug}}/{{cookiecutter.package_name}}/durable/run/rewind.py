@@ -12,10 +12,10 @@ from etils import epath
 
 from .. import files
 from ..checkpoint import bundle, directory
+from ..checkpoint.bundle import SAVING_ERRORS
 from ..checkpoint.card import read_card
 from ..checkpoint.directory import Directory
 from ..checkpoint.retention import Best
-from ..checkpoint.saver import SAVING_ERRORS
 from ..errors import RewindFailed
 from . import history
 from .history import lines_after, rewind_lines
@@ -96,9 +96,7 @@ def new_folder(paths: RunPaths) -> SupersededPaths:
         number += 1
         name = f"{time}-{number}"
     aside = paths.superseded_at(name)
-    aside.best.mkdir(parents=True)
-    for folder in (aside.checkpoints, aside.folder, paths.superseded, paths.folder):
-        files.synchronize(folder)
+    files.make_folder(aside.best)
     return aside
 
 

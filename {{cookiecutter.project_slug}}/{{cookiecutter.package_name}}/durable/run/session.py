@@ -1,5 +1,6 @@
 """A training session: its lock, its signals, its exit codes."""
 
+import errno
 import io
 import json
 import logging
@@ -9,17 +10,24 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from etils import epath
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from ..errors import PACKAGE, ConfigurationError, RunLocked, UserError
+from ..errors import PACKAGE, ConfigurationError, RunLocked, UserError, in_one_line
+from ..files import make_folder
 from ..quiet import import_tensorflow
 from .paths import RunPaths
+
+log = logging.getLogger(__name__)
+
+# What a file system without locks answers, as NFS without its lock daemon.
+LOCKS_NOT_SUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
 class Signals(AbstractContextManager["Signals"]):
@@ -58,8 +66,9 @@ class Signals(AbstractContextManager["Signals"]):
             Console().show_cursor()  # the progress bar has hidden it
             os._exit(128 + number)
         self.stop = number
-        # Not by print: it may be what the signal has interrupted.
-        os.write(2, b"Saving, and then stopping. A second signal stops at once.\n")
+        with suppress(OSError):  # nobody may read it any more
+            # Not by print: it may be what the signal has interrupted.
+            os.write(2, b"Saving, and then stopping. A second signal stops at once.\n")
 
     def _request_save(self, *_: object) -> None:
         self._save_requested = True
@@ -120,6 +129,13 @@ class RunLock(AbstractContextManager["RunLock"]):
                 "Wait for it, stop it, or start another run with --run NAME."
             ) from None
         except OSError as error:
+            if error.errno in LOCKS_NOT_SUPPORTED:
+                log.warning(
+                    "%s is where no file can be locked: a second process that trains this run "
+                    "would not be noticed. Going on.",
+                    self._folder,
+                )
+                return self
             remove_empty(self._made)
             raise ConfigurationError(
                 f"{self._folder} cannot be used for a run: {error}. Give another --root."
@@ -148,7 +164,7 @@ class RunLock(AbstractContextManager["RunLock"]):
         # From the inside to the outside, as they are removed.
         folders = (self._folder, *self._folder.parents)
         self._made = [folder for folder in folders if not folder.exists()]
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(epath.Path(self._folder))
         self._lock.acquire()
 
     def _files(self) -> Iterator[Path]:
@@ -180,22 +196,63 @@ class Printer(logging.Handler):
         print(self.format(record), file=stream, flush=True)
 
 
+class Output:
+    """A stream that may end before the program, as in `train.py | head`: the rest is dropped."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Writes a text, if that is possible."""
+        with self._dropping():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Sees to it that what was written arrives, if that is possible."""
+        with self._dropping():
+            self._stream.flush()
+
+    @contextmanager
+    def _dropping(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())  # what is left in the buffer goes there too
+            os.close(nowhere)
+
+
 def run_main(main: Callable[[], int]) -> None:
     """Runs a command and ends the process with its exit code.
 
-    An error that the user can put right ends in its message, after a traceback with `--debug`.
+    An error that the user can put right ends in its message, after a traceback with `--debug`; so
+    does one of the system, such as a full disk.
     """
     package = logging.getLogger(PACKAGE)
     package.setLevel(logging.INFO)
     package.handlers = [Printer()]
     package.propagate = False
-    for stream in (sys.stdout, sys.stderr):
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):  # not every terminal has every character
             stream.reconfigure(errors="backslashreplace")
+            if stream is getattr(sys, f"__{name}__"):
+                setattr(sys, name, Output(stream))
     try:
         sys.exit(main())
-    except UserError as error:
+    except (UserError, OSError) as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
-        print(error, file=sys.stderr)
-        sys.exit(error.exit_code)
+        if isinstance(error, UserError):
+            print(error, file=sys.stderr)
+            sys.exit(error.exit_code)
+        print(
+            f"The system refused: {in_one_line(error)}. What was saved is untouched. "
+            "Put this right and run it again; --debug tells where it was.",
+            file=sys.stderr,
+        )
+        sys.exit(1)

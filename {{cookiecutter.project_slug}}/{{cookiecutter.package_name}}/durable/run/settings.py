@@ -148,10 +148,13 @@ def record_config(config: RunSettings, path: epath.Path) -> None:
 def read_settings(path: epath.Path) -> dict[str, Any]:
     """The settings in a file; none where there is no file, or it cannot be read."""
     try:
-        return json.loads(path.read_text()) if path.exists() else {}
-    except ValueError:
-        log.warning("%s cannot be read.", path)
-        return {}
+        found = json.loads(path.read_text()) if path.exists() else {}
+    except (OSError, RecursionError, ValueError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    log.warning("%s cannot be read.", path)
+    return {}
 
 
 def flat(values: Mapping[str, Any], inside: str = "") -> dict[str, Any]:

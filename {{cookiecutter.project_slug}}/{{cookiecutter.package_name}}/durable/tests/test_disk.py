@@ -19,7 +19,7 @@ from .helpers import (
     start,
     steps_in,
 )
-from .program import training
+from .program import commands, training
 
 resource = pytest.importorskip("resource")  # Windows has none
 
@@ -171,3 +171,30 @@ def test_everything_is_on_the_disk_before_anything_older_is_removed(root):
     lines = iter(trace.read_text().splitlines())
     for pattern in expected:
         assert any(re.search(pattern, line) for line in lines), f"nothing like {pattern} in order"
+    written = trace.read_text()
+    for name in (" folder", "runs", "runs/default", "checkpoints", "tensorboard", "events.*"):
+        assert re.search(rf"fsync\(.*{name}>\) += 0", written), f"{name} is not synchronized"
+
+
+def test_a_user_without_a_name_or_a_home_trains_and_lists(root, monkeypatch, capsys):
+    def no_name(number):
+        raise KeyError(f"{number} not found")
+
+    monkeypatch.setattr("pwd.getpwuid", no_name)
+    monkeypatch.setattr("grp.getgrgid", no_name)
+    monkeypatch.delenv("HOME")
+    for epochs in ("2", "3"):
+        assert training.main([*SETTINGS, "--epochs", epochs, "--root", str(root)]) == 0
+    assert commands.main(["list", "--root", str(root)]) == 0
+    assert " 132 " in capsys.readouterr().out
+
+
+def test_a_group_shares_what_is_made(root):
+    before = os.umask(0o002)
+    try:
+        assert training.main([*SETTINGS, "--epochs", "1", "--root", str(root)]) == 0
+    finally:
+        os.umask(before)
+    run = root / "runs/default"
+    for folder in (run.parent, run, run / "tensorboard", run / "checkpoints"):
+        assert folder.stat().st_mode & 0o777 == 0o775, folder

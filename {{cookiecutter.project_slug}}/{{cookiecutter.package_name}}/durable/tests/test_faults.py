@@ -1,11 +1,21 @@
 """Damaged files: the newest good checkpoint is restored, or nothing is touched."""
 
+import json
 import logging
+import os
 import random
+import resource
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
+import tensorflow as tf
+from etils import epath
 
-from ..errors import NoUsableCheckpoint
+from ..checkpoint.card import CARD_KEY
+from ..checkpoint.reader import condition_of
+from ..errors import NoUsableCheckpoint, UnreadableCheckpoint
 from .helpers import disturb, files_in, manager_of, small_state, values_of
 
 
@@ -156,3 +166,117 @@ def test_setting_aside_overwrites_nothing(run):
         "ckpt-6.index",
         "ckpt-6.index.1",
     }
+
+
+@contextmanager
+def no_more_open_files():
+    """A process that can open no file: nothing on the disk is damaged by that."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = max(int(descriptor.name) for descriptor in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used, limits[1]))
+    held = []
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        yield
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_what_cannot_be_read_is_not_damaged(run):
+    state, directory, values = run
+    manager = manager_of(state, directory)
+    before, disturbed = files_in(directory), values_of(state)
+    with no_more_open_files(), pytest.raises(UnreadableCheckpoint, match="open files") as caught:
+        manager.restore_or_initialize()
+    assert f"{directory} cannot be read at present: " in str(caught.value)
+    assert caught.value.exit_code == 4
+    assert files_in(directory) == before
+    assert values_of(state) == disturbed
+    assert manager.restore_or_initialize() == str(directory / "ckpt-6")
+    assert values_of(state) == values[6]
+
+
+@pytest.mark.parametrize("function", ["load_checkpoint", "RestoreV2"])
+def test_a_read_that_fails_once_is_tried_again(run, monkeypatch, function):
+    state, directory, values = run
+    owner = tf.train if function == "load_checkpoint" else tf.raw_ops
+    failures = [tf.errors.UnknownError(None, None, "Input/output error")]
+    monkeypatch.setattr(owner, function, failing(getattr(owner, function), failures))
+    assert manager_of(state, directory).restore_or_initialize() == str(directory / "ckpt-6")
+    assert not failures
+    assert values_of(state) == values[6]
+
+
+def failing(function, failures):
+    """The function, which raises the failures first."""
+
+    def call(*arguments, **keywords):
+        if failures:
+            raise failures.pop()
+        return function(*arguments, **keywords)
+
+    return call
+
+
+def test_a_checkpoint_under_the_name_of_another_is_damaged(run, caplog):
+    state, directory, values = run
+    for file in directory.glob("ckpt-6.*"):
+        shutil.copy(file, directory / file.name.replace("ckpt-6", "ckpt-9"))
+    condition = condition_of(epath.Path(directory / "ckpt-9"))
+    assert condition.state == "damaged"
+    assert "its name is not that of step 6, as its card says" in condition.reason
+    manager = manager_of(state, directory)
+    assert manager.restore_or_initialize() == str(directory / "ckpt-6")
+    assert values_of(state) == values[6]
+    assert "is damaged: its name is not that of step 6" in caplog.text
+
+
+FORGED = {
+    "no object": lambda card: [],
+    "a number": lambda card: 5,
+    "a step of another kind": lambda card: card | {"step": "6"},
+    "a step of another number": lambda card: card | {"step": 10**30},
+    "a metric that is a text": lambda card: card | {"metrics": {"loss": "[/]"}},
+    "versions that are a list": lambda card: card | {"versions": ["[/]"]},
+    "no structure": lambda card: {name: card[name] for name in card if name != "structure"},
+    "a shape of texts": lambda card: (
+        card | {"structure": card["structure"] | {"variables": [{"path": "a", "shape": ["b"]}]}}
+    ),
+    "an origin without a kind": lambda card: card | {"origin": {}},
+    "a time that is none": lambda card: card | {"created": "[/]"},
+}
+
+
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED.keys())
+def test_a_card_that_is_none_is_damage(run, forge):
+    state, directory, values = run
+    write_card(directory / "ckpt-6", forge)
+    condition = condition_of(epath.Path(directory / "ckpt-6"))
+    assert condition.state == "damaged"
+    assert len(condition.reason.splitlines()) == 1
+    assert manager_of(state, directory).restore_or_initialize() == str(directory / "ckpt-4")
+    assert values_of(state) == values[4]
+
+
+def test_what_a_newer_edition_says_besides_is_no_damage(run):
+    state, directory, values = run
+    write_card(directory / "ckpt-6", lambda card: card | {"weather": "[/]"})
+    assert manager_of(state, directory).restore_or_initialize() == str(directory / "ckpt-6")
+    assert values_of(state) == values[6]
+
+
+def write_card(checkpoint, change):
+    """Changes the card of a checkpoint, whose checksums are right again."""
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+    tensors[CARD_KEY] = json.dumps(change(json.loads(tensors[CARD_KEY]))).encode()
+    tf.raw_ops.SaveV2(
+        prefix=str(checkpoint),
+        tensor_names=list(tensors),
+        shape_and_slices=[""] * len(tensors),
+        tensors=[tf.constant(value) for value in tensors.values()],
+    )

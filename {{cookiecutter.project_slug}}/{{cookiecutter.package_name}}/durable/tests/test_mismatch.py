@@ -297,6 +297,22 @@ def test_a_setting_that_differs_is_told_by_its_name_alone(saved, live, told):
     assert difference.text == told
 
 
+def test_the_code_of_a_lambda_as_a_setting_is_neither_compared_nor_kept(tmp_path):
+    saved(tmp_path, small_state(variant(one=dense("one", activation=lambda x: x * 2))))
+    card = read_card(next(tmp_path.glob("ckpt-*.index")).with_suffix(""))
+    (layer,) = (layer for layer in card.structure.layers if layer.path == "one")
+    assert layer.settings["activation"] == "__lambda__"
+    same = dense(
+        "one",
+        activation=lambda x: x * 2,  # on another line
+    )
+    assert manager_of(small_state(variant(one=same)), tmp_path).restore_or_initialize()
+    first_edition = {"activation": {"class_name": "__lambda__", "config": {"value": "4wEAAA"}}}
+    assert not list(differing_settings(first_edition, layer.settings))
+    with pytest.raises(CheckpointMismatch, match="activation __lambda__ in the checkpoint, relu"):
+        manager_of(small_state(variant()), tmp_path).restore_or_initialize()
+
+
 def test_the_code_of_a_lambda_layer_is_not_compared(tmp_path):
     saved(tmp_path, small_state(variant(more=keras.layers.Lambda(lambda x: x, name="more"))))
     same = keras.layers.Lambda(

@@ -6,14 +6,16 @@ import pytest
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint import saver
+from .. import files
+from ..checkpoint import bundle, retention, saver
 from ..checkpoint.card import read_card
+from ..checkpoint.directory import Directory
 from ..checkpoint.manager import CheckpointManager
 from ..checkpoint.reader import condition_of
 from ..checkpoint.retention import Best
 from ..checkpoint.saver import Snapshot
 from ..compat import keras, variables_of
-from ..errors import CheckpointExists, SaveFailed
+from ..errors import CheckpointExists, SaveFailed, UnreadableCheckpoint
 from .helpers import (
     disturb,
     files_in,
@@ -329,6 +331,73 @@ def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
         save_steps(manager, state, 2)
     assert files_in(tmp_path) == before
     assert not list(tmp_path.glob("*_temp"))
+
+
+def test_a_save_whose_folder_cannot_be_synchronized_leaves_nothing(tmp_path, monkeypatch):
+    state = small_state()
+    manager = manager_of(state, tmp_path)
+    save_steps(manager, state, 1)
+    before = files_in(tmp_path)
+    synchronize = files.synchronize
+
+    def fail(path):
+        if path == epath.Path(tmp_path) and (tmp_path / "ckpt-2.index").exists():
+            raise OSError(5, "Input/output error")
+        synchronize(path)
+
+    monkeypatch.setattr(files, "synchronize", fail)
+    with pytest.raises(SaveFailed, match="Input/output error"):
+        save_steps(manager, state, 2)
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize("failing", ["prune", "copy"])
+def test_tidying_that_fails_is_no_failed_save(tmp_path, monkeypatch, caplog, failing, background):
+    state = small_state()
+    best = Best(tmp_path / "best", "score", "max")
+    manager = manager_of(state, tmp_path, max_to_keep=2, best=best, background=background)
+
+    def fail(*_, **__):
+        raise OSError(5, "Input/output error")
+
+    for step in range(1, 5):
+        state.step.assign(step)
+        with monkeypatch.context() as patch:
+            if step == 3:
+                patch.setattr(Directory if failing == "prune" else bundle, failing, fail)
+            assert manager.save(metrics={"score": float(step == 3)}) == f"{tmp_path}/ckpt-{step}"
+            manager.finish()
+        if step == 3:
+            assert "Tidying up after ckpt-3 failed: [Errno 5]" in caplog.text
+            assert steps_in(tmp_path) == [1, 2, 3]
+    assert steps_in(tmp_path) == [3, 4]
+    assert steps_in(tmp_path / "best") == [3]
+
+
+def test_a_best_that_cannot_be_read_or_is_damaged_is_not_deleted(tmp_path, monkeypatch, caplog):
+    state = small_state()
+    best = Best(tmp_path / "best", "score", "max")
+    manager = manager_of(state, tmp_path, best=best)
+    state.step.assign(1)
+    manager.save(metrics={"score": 0.9})
+    kept = files_in(tmp_path / "best")
+
+    def fail(checkpoint):
+        raise UnreadableCheckpoint(checkpoint, OSError(5, "Input/output error"))
+
+    state.step.assign(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(retention, "read_card", fail)
+        manager.save(metrics={"score": 0.5})
+    assert files_in(tmp_path / "best") == kept
+    assert "best/ckpt-1 cannot be read at present" in caplog.text
+
+    (tmp_path / "best/ckpt-1.index").write_bytes(b"")
+    state.step.assign(3)
+    manager.save(metrics={"score": 0.4})
+    assert steps_in(tmp_path / "best") == [2]  # which was still to be compared
+    assert steps_in(tmp_path / "best/damaged") == [1]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Sessions: the lock, the signals and the exit codes, with real processes."""
 
+import errno
 import io
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -191,3 +193,41 @@ def test_a_terminal_without_a_character_does_no_harm(monkeypatch):
     with pytest.raises(SystemExit, match="0"):
         session.run_main(lambda: print("30 → 40", flush=True) or 0)
     assert written.getvalue() == rb"30 \u2192 40" + os.linesep.encode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes break in another way on Windows")
+@pytest.mark.parametrize("output", ["a closed pipe", "/dev/full"])
+def test_output_that_nobody_reads_does_not_end_the_training(root, output):
+    settings = ["--root", root, "--epochs", 3, *LONG[2:]]
+    if output == "/dev/full":
+        if not Path(output).exists():
+            pytest.skip("there is no /dev/full")
+        process = start(*settings, under=["sh", "-c", 'exec "$@" >/dev/full 2>/dev/full', "sh"])
+    else:
+        process = start(*settings)
+        process.stdout.close()
+        process.stderr.close()
+    assert process.wait(timeout=300) == 0
+    assert (root / "runs/default/checkpoints/ckpt-132.index").exists()
+
+
+def test_where_no_file_can_be_locked_it_is_told_and_gone_on(root, monkeypatch, caplog):
+    def refuse(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(session.FileLock, "acquire", refuse)
+    with session.RunLock(Paths(root)):
+        assert (root / "runs/default").is_dir()
+    assert "is where no file can be locked" in caplog.text
+
+
+def test_what_the_system_refuses_ends_in_one_line(capsys):
+    def main():
+        raise OSError(errno.ENOSPC, "No space left on device", "runs")
+
+    with pytest.raises(SystemExit) as caught:
+        session.run_main(main)
+    assert caught.value.code == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("The system refused: [Errno 28] No space left on device: 'runs'.")
+    assert errors.count("\n") == 1
