@@ -36,7 +36,8 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         self._hooks = hooks
         for hook in hooks:
             hook.on_start(step)
-        self._paths = paths
+        self._path = paths.metrics
+        self._events = paths.tensorboard
         make_folder(paths.tensorboard)  # by us: TensorFlow's would not be a group's to write in
         self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
         self._lines: list[str] = []
@@ -60,10 +61,10 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
 
     def flush(self) -> None:
         """Puts everything on the disk. A checkpoint comes after its log lines, never before."""
-        append_text(self._paths.metrics, "".join(self._lines))
+        append_text(self._path, "".join(self._lines))
         self._lines.clear()
         self._writer.flush()
-        synchronize_events(self._paths)
+        synchronize_events(self._events)
 
 
 def rewind_log(paths: RunPaths, step: int) -> None:
@@ -73,7 +74,7 @@ def rewind_log(paths: RunPaths, step: int) -> None:
         events.rename(events.parent / events.name.replace(SUPERSEDED_EVENTS, EVENTS))
     for left_over in paths.tensorboard.glob("*_temp"):
         left_over.unlink()  # of a process that was killed while it did the next thing
-    for events in event_files(paths):
+    for events in event_files(paths.tensorboard):
         rewind_events(events, step)
 
 
@@ -85,21 +86,21 @@ def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
     if text := lines_after(paths.metrics, step):
         write_text(target.metrics, text)
     make_folder(target.tensorboard)
-    for events in event_files(paths):
+    for events in event_files(paths.tensorboard):
         name = events.name.replace(EVENTS, SUPERSEDED_EVENTS)
         copy_events(events, step, target.tensorboard / name)
 
 
-def synchronize_events(paths: RunPaths) -> None:
+def synchronize_events(tensorboard: epath.Path) -> None:
     """Waits until what was written to TensorBoard's newest file is on the disk."""
-    for events in event_files(paths)[-1:]:
+    for events in event_files(tensorboard)[-1:]:
         synchronize(events)
-        synchronize(events.parent)
+        synchronize(tensorboard)
 
 
-def event_files(paths: RunPaths) -> list[epath.Path]:
+def event_files(tensorboard: epath.Path) -> list[epath.Path]:
     """TensorBoard's files, oldest first."""
-    return sorted(paths.tensorboard.glob(f"{EVENTS}*"))
+    return sorted(tensorboard.glob(f"{EVENTS}*"))
 
 
 def rewind_events(path: epath.Path, step: int) -> None:
