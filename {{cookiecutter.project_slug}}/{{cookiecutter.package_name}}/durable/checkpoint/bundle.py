@@ -183,7 +183,8 @@ def copy(checkpoint: epath.Path, directory: epath.Path) -> epath.Path:
     """Copies a checkpoint into another directory, whole or not at all."""
     target = directory / checkpoint.name
     temporary = files.temporary_folder(target)
-    files.make_folder(temporary)
+    files.make_folder(directory)
+    temporary.mkdir(exist_ok=True)
     for file in files_of(checkpoint):
         file.copy(temporary / file.name, overwrite=True)
     put_in_place(temporary / checkpoint.name, target)

@@ -40,6 +40,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         self._events = paths.tensorboard
         make_folder(paths.tensorboard)  # by us: TensorFlow's would not be a group's to write in
         self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
+        synchronize(paths.tensorboard)  # which has a new file
         self._lines: list[str] = []
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
@@ -64,7 +65,8 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         append_text(self._path, "".join(self._lines))
         self._lines.clear()
         self._writer.flush()
-        synchronize_events(self._events)
+        for events in event_files(self._events)[-1:]:
+            synchronize(events)
 
 
 def rewind_log(paths: RunPaths, step: int) -> None:
@@ -89,13 +91,6 @@ def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
     for events in event_files(paths.tensorboard):
         name = events.name.replace(EVENTS, SUPERSEDED_EVENTS)
         copy_events(events, step, target.tensorboard / name)
-
-
-def synchronize_events(tensorboard: epath.Path) -> None:
-    """Waits until what was written to TensorBoard's newest file is on the disk."""
-    for events in event_files(tensorboard)[-1:]:
-        synchronize(events)
-        synchronize(tensorboard)
 
 
 def event_files(tensorboard: epath.Path) -> list[epath.Path]:
