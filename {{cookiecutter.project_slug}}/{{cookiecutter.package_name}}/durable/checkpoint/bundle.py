@@ -66,7 +66,7 @@ def wholes_of(directory: epath.Path, checkpoints: Iterable[epath.Path]) -> list[
     return [
         checkpoint
         for checkpoint in checkpoints
-        if checkpoint.name in with_data and index_file(checkpoint).name in names
+        if checkpoint.name in with_data and f"{checkpoint.name}.index" in names
     ]
 
 

@@ -112,7 +112,7 @@ class Structure:
                 path=unique(lasting(entry["path"]), taken),  # the first edition kept the number
                 key=entry["key"],
                 shape=tuple(entry["shape"]),
-                dtype=entry["dtype"],
+                dtype=tf.as_dtype(entry["dtype"]).name,
                 role=role_of(entry),
             )
             for entry in values["variables"]

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from contextlib import suppress
 
 import tensorflow as tf
 from etils import epath
@@ -109,11 +110,11 @@ class Directory:
             saved: has just been saved, and stays, even where its number is not the newest.
         """
         whole = self.whole()
-        chosen = [*retention.choose(whole), saved]
+        chosen = {*retention.choose(whole), saved}
         kept = [checkpoint for checkpoint in whole if checkpoint in chosen]
         write_state(self.folder, kept)
         for checkpoint in whole:
-            if checkpoint not in kept and not bundle.is_pinned(checkpoint):  # it may be by now
+            if checkpoint not in chosen and not bundle.is_pinned(checkpoint):  # it may be by now
                 bundle.remove(checkpoint)
 
     def bring_back(self, copied: epath.Path) -> bool:
@@ -153,12 +154,8 @@ def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
     lines = [f'model_checkpoint_path: "{names[-1]}"'] if names else []
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
     # TensorFlow's own manager takes no checkpoint over without its time.
-    times = [
-        files.time_of(bundle.index_file(checkpoint))
-        for checkpoint in checkpoints
-        if bundle.index_file(checkpoint).exists()
-    ]
-    if len(times) == len(names):
+    with suppress(FileNotFoundError, tf.errors.NotFoundError):  # a rewind names what is gone
+        times = [files.time_of(bundle.index_file(checkpoint)) for checkpoint in checkpoints]
         lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
     text = "".join(f"{line}\n" for line in lines)
     state = directory / STATE_FILE

@@ -34,8 +34,7 @@ class Retention:
             return checkpoints
         newest = checkpoints[-max(2, self.newest) :]
         older = checkpoints[: len(checkpoints) - len(newest)]
-        kept = self._first_of_every_so_many_hours(older)
-        kept += [checkpoint for checkpoint in older if bundle.is_pinned(checkpoint)]
+        kept = {*self._first_of_every_so_many_hours(older), *filter(bundle.is_pinned, older)}
         return [*(checkpoint for checkpoint in older if checkpoint in kept), *newest]
 
     def _first_of_every_so_many_hours(self, checkpoints: list[epath.Path]) -> list[epath.Path]:

@@ -246,6 +246,13 @@ FORGED = {
     "a shape of texts": lambda card: (
         card | {"structure": card["structure"] | {"variables": [{"path": "a", "shape": ["b"]}]}}
     ),
+    "a type that there is not": lambda card: (
+        card
+        | {
+            "structure": card["structure"]
+            | {"variables": [{**card["structure"]["variables"][0], "dtype": "float12"}]}
+        }
+    ),
     "an origin without a kind": lambda card: card | {"origin": {}},
     "a time that is none": lambda card: card | {"created": "[/]"},
 }

@@ -1,6 +1,7 @@
 """Saving: what is in a checkpoint, and which checkpoints are kept."""
 
 import os
+from collections import Counter
 
 import pytest
 import tensorflow as tf
@@ -331,6 +332,36 @@ def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
         save_steps(manager, state, 2)
     assert files_in(tmp_path) == before
     assert not list(tmp_path.glob("*_temp"))
+
+
+def test_many_checkpoints_are_not_looked_for_one_by_one(tmp_path, monkeypatch):
+    state = small_state()
+    looks = Counter()
+    for function in ("listdir", "scandir"):
+        monkeypatch.setattr(os, function, counted(getattr(os, function), looks))
+    counts = []
+    for number in (10, 100):
+        folder = tmp_path / str(number)
+        manager = manager_of(state, folder, max_to_keep=number)
+        save_steps(manager, state, 0)
+        for step in range(1, number):
+            for file in folder.glob("ckpt-0.*"):
+                os.link(file, folder / file.name.replace("ckpt-0.", f"ckpt-{step}."))
+        looks.clear()
+        save_steps(manager, state, number)
+        counts.append(looks["calls"])
+        assert len(steps_in(folder)) == number
+    assert counts[0] == counts[1]
+
+
+def counted(function, calls):
+    """The function, whose calls are counted."""
+
+    def call(*arguments, **keywords):
+        calls["calls"] += 1
+        return function(*arguments, **keywords)
+
+    return call
 
 
 def test_a_save_whose_folder_cannot_be_synchronized_leaves_nothing(tmp_path, monkeypatch):
