@@ -16,6 +16,7 @@ from etils import epath
 from .errors import ConfigurationError, in_one_line
 
 TEMPORARY = "_temp"
+LONGEST = 3500  # bytes of a folder's name: systems allow 4096, and the names in it need some
 
 
 def write_text(path: epath.Path, text: str) -> None:
@@ -128,6 +129,11 @@ def require_usable(path: epath.PathLike) -> None:
     Where its name is a pattern, TensorFlow would save there, and find other files, or none, when it
     reads. Remote storage may have no file system here, or be out of reach.
     """
+    if not is_remote(path) and len(os.fsencode(path)) > LONGEST:
+        raise ConfigurationError(
+            f"{os.fspath(path)[:80]}… cannot hold checkpoints: its name has more than {LONGEST} "
+            "bytes, and what is in it would be out of reach. Give another folder."
+        )
     if found := sorted(set(os.fspath(path)) & set("*?[" + ("\\" if os.name == "posix" else ""))):
         raise ConfigurationError(
             f"{path} cannot hold checkpoints: TensorFlow takes for a pattern what has "

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 # How a line of TensorFlow's log begins: in the format of absl, or in its own older one.
@@ -30,10 +31,15 @@ _CHATTER = re.compile(
 )
 _START = re.compile(rb"WARNING: All|[IWE]\d{4} |\d{4}-\d\d-")
 _PATIENCE = 5  # seconds
+_YES = ("1", "true", "True")  # as TensorFlow reads it
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without its chatter."""
+    """Imports TensorFlow without its chatter; ends the process where its Keras is not there."""
+    if os.environ.get("TF_USE_LEGACY_KERAS") in _YES and find_spec("tf_keras") is None:
+        message = "TF_USE_LEGACY_KERAS is set, and tf_keras is not installed: unset it, or install"
+        print(f"{message} tf-keras of the version of TensorFlow.", file=sys.stderr)
+        sys.exit(2)
     with chatter_dropped():
         import tensorflow as tf  # noqa: PLC0415  (not before the filter is in place)
 

@@ -25,6 +25,14 @@ NO_METRICS = {"step", "epoch", "time"}
 VALIDATION_PREFIX = "val_"
 
 
+def as_float(value: Any) -> float:
+    """A value of a log; NaN where it is no number, or beyond all numbers."""
+    try:
+        return float(value) if isinstance(value, int | float) else np.nan
+    except OverflowError:
+        return np.nan
+
+
 @dataclass(frozen=True)
 class Curve:
     """A metric over the steps.
@@ -41,7 +49,7 @@ class Curve:
     def of(cls, lines: Lines, metric: str) -> "Curve":
         """The curve of a metric in a log, at the steps where it was logged."""
         logged = [line for line in lines if metric in line]
-        values = [np.nan if line[metric] is None else line[metric] for line in logged]
+        values = [as_float(line[metric]) for line in logged]
         steps = [line["step"] for line in logged]
         return cls(np.array(steps, np.int64), np.array(values, np.float64))
 

@@ -12,6 +12,8 @@ from .paths import RunPaths
 
 log = logging.getLogger(__name__)
 
+FARTHEST = 1 << 63  # TensorFlow counts steps in 64 bits
+
 
 def record(paths: RunPaths, event: str, step: int, **details: Any) -> None:
     """Adds an event to the history of a run.
@@ -31,7 +33,11 @@ def record(paths: RunPaths, event: str, step: int, **details: Any) -> None:
 
 def read_history(paths: RunPaths) -> list[dict[str, Any]]:
     """The events of a run, in their order."""
-    return read_objects(paths.history)
+    return [
+        entry
+        for entry in read_objects(paths.history)
+        if isinstance(entry.get("event"), str) and isinstance(entry.get("time"), int | float)
+    ]
 
 
 def read_objects(path: epath.Path) -> list[dict[str, Any]]:
@@ -74,6 +80,7 @@ def parse_line(line: str) -> dict[str, Any] | None:
     """The object of a whole line, if it has a step; None where it cannot be read."""
     try:
         found = json.loads(line) if line.endswith("\n") else None
-    except ValueError:
+    except (RecursionError, ValueError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("step"), int) else None
+    step = found.get("step") if isinstance(found, dict) else None
+    return found if isinstance(step, int) and 0 <= step < FARTHEST else None

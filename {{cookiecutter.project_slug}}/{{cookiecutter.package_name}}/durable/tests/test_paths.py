@@ -103,3 +103,11 @@ def test_storage_that_fails_without_a_word_is_refused_too(monkeypatch):
     monkeypatch.setattr(type(epath.Path("s3://silent")), "exists", fail)
     with pytest.raises(ConfigurationError, match="cannot hold checkpoints: TimeoutError"):
         Paths("s3://silent/runs")
+
+
+def test_a_root_whose_name_is_too_long_is_refused_in_one_line(tmp_path, capsys):
+    root = tmp_path.joinpath(*["e" * 200] * 18)
+    assert run_main(training.main, "--root", root) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "its name has more than 3500 bytes" in line
+    assert not (tmp_path / ("e" * 200)).exists()

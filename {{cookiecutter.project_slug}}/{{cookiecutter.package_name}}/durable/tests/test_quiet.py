@@ -387,6 +387,16 @@ def test_the_log_level_is_that_of_errors_unless_it_is_set(level, expected):
     assert outcome(process)[1].split() == [expected]
 
 
+def test_a_keras_that_is_asked_for_and_not_installed_ends_in_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")
+    monkeypatch.setattr(quiet, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit) as caught:
+        quiet.import_tensorflow()
+    assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("TF_USE_LEGACY_KERAS is set, and tf_keras is not installed")
+
+
 needs_tensorflow = pytest.mark.skipif(
     not importlib.util.find_spec("tensorflow"), reason="TensorFlow is not installed"
 )

@@ -166,6 +166,29 @@ def test_a_number_that_was_none_leaves_a_gap():
     assert best(Run("a", lines, [], []), "loss") == {"value": 0.25, "step": 3, "mode": "min"}
 
 
+def test_lines_that_a_run_did_not_write_do_no_harm(root, trained, capsys):
+    shutil.copytree(trained, root, dirs_exist_ok=True)
+    run = Paths(root, "a")
+    with Path(run.metrics).open("a") as metrics:
+        metrics.writelines(
+            f"{line}\n"
+            for line in (
+                '{"step": 90, "epoch": "x", "loss": "[/]"}',
+                '{"step": 91, "loss": [1], "[/]": null}',
+                '{"step": 92, "loss": 1' + "0" * 400 + "}",
+                '{"step": 1' + "0" * 40 + ', "loss": 1.0}',
+                '{"step": -1, "loss": 1.0}',
+                "[" * 100_000,
+            )
+        )
+    with Path(run.history).open("a") as events:
+        events.writelines(["[]\n", '{"step": 5}\n', '{"step": 8, "event": 7, "time": "x"}\n'])
+    for settings in ("5", "[]", "{", "[" * 100_000):
+        Path(run.config).write_text(settings)
+        assert commands.main(["report", "--run", "a", "--root", str(root)]) == 0
+    assert "loss" in capsys.readouterr().out
+
+
 def happened(event, step, *sources):
     return {"event": event, "step": step, "sources": sources}
 
