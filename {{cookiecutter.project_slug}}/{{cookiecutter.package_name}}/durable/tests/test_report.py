@@ -169,7 +169,7 @@ def test_a_number_that_was_none_leaves_a_gap():
 def test_lines_that_a_run_did_not_write_do_no_harm(root, trained, capsys):
     shutil.copytree(trained, root, dirs_exist_ok=True)
     run = Paths(root, "a")
-    with Path(run.metrics).open("a") as metrics:
+    with Path(run.metrics).open("a", encoding="utf-8") as metrics:
         metrics.writelines(
             f"{line}\n"
             for line in (
@@ -181,10 +181,10 @@ def test_lines_that_a_run_did_not_write_do_no_harm(root, trained, capsys):
                 "[" * 100_000,
             )
         )
-    with Path(run.history).open("a") as events:
+    with Path(run.history).open("a", encoding="utf-8") as events:
         events.writelines(["[]\n", '{"step": 5}\n', '{"step": 8, "event": 7, "time": "x"}\n'])
     for settings in ("5", "[]", "{", "[" * 100_000):
-        Path(run.config).write_text(settings)
+        Path(run.config).write_text(settings, encoding="utf-8")
         assert commands.main(["report", "--run", "a", "--root", str(root)]) == 0
     assert "loss" in capsys.readouterr().out
 
