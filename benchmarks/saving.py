@@ -268,6 +268,7 @@ def measure_restore(name: str, folder: Path) -> list[list[object]]:
     state = build()
     ours_manager = CheckpointManager(state.checkpoint, folder / f"restore {name}", 2)
     path = ours_manager.save()
+    os.sync()  # what other ways have left unwritten must not slow the reading
     times = in_turn(
         {
             "stock restore": lambda: seconds(
