@@ -9,6 +9,9 @@ from .cli.main import run_command as run_command
 from .compat import keras as keras
 from .data.arrays import ArrayData as ArrayData
 from .data.arrays import hold_out as hold_out
+from .data.arrays import hold_out_numbers as hold_out_numbers
+from .data.indexed import Examples as Examples
+from .data.indexed import IndexedData as IndexedData
 from .data.protocol import Data as Data
 from .data.protocol import DataSpec as DataSpec
 from .errors import (

@@ -28,8 +28,8 @@ def test_an_epoch_has_each_training_example_once_and_no_other():
     batches = numbers_in(data.batches(seed=0, start=0, stop=data.steps_per_epoch))
     assert len(batches) == 5
     seen = [number for batch in batches for number in batch]
-    assert sorted(seen) == sorted(int(x[0]) for x in data.training[0])
-    held_out = {int(x[0]) for x in data.validation[0]}
+    assert sorted(seen) == sorted(int(x[0]) for x in data.training.arrays[0])
+    held_out = {int(x[0]) for x in data.validation.arrays[0]}
     assert len(held_out) == 10
     assert held_out.isdisjoint(seen)
 
@@ -45,7 +45,7 @@ def test_a_batch_depends_on_seed_and_step_alone():
 def test_the_same_examples_are_held_out_whatever_the_seed():
     first = numbered(32)
     second = numbered(4)
-    assert (first.validation[0] == second.validation[0]).all()
+    assert (first.validation.arrays[0] == second.validation.arrays[0]).all()
 
 
 def test_a_step_far_out_is_found_at_once():
@@ -73,7 +73,7 @@ def test_augmentation_depends_on_seed_and_step_alone():
         return x + tf.random.stateless_uniform(tf.shape(x), seed), y
 
     plain = numbered()
-    noisy = ArrayData(plain.training, plain.validation, 8, augment=shift)
+    noisy = ArrayData(plain.training.arrays, plain.validation.arrays, 8, augment=shift)
     straight = [x for x, _ in noisy.batches(seed=3, start=0, stop=5).as_numpy_iterator()]
     sought = [x for x, _ in noisy.batches(seed=3, start=4, stop=5).as_numpy_iterator()]
     without = [x for x, _ in plain.batches(seed=3, start=4, stop=5).as_numpy_iterator()]
@@ -85,14 +85,16 @@ def test_augmentation_depends_on_seed_and_step_alone():
 def test_a_fingerprint_tells_data_apart():
     same = numbered().identity["data"]
     assert numbered(4).identity["data"] == same
-    training, validation = numbered().training, numbered().validation
+    training, validation = numbered().training.arrays, numbered().validation.arrays
     assert ArrayData(validation, training, 8).identity["data"] != same
     changed = (training[0] + 1, training[1])
     assert ArrayData(changed, validation, 8).identity["data"] != same
 
 
 def test_the_details_are_part_of_the_identity():
-    data = ArrayData(numbered().training, numbered().validation, 8, details={"data.classes": 4})
+    data = ArrayData(
+        numbered().training.arrays, numbered().validation.arrays, 8, details={"data.classes": 4}
+    )
     assert data.identity == numbered().identity | {"data.classes": 4}
 
 
@@ -109,10 +111,14 @@ def test_any_nest_of_arrays_is_data():
         assert np.allclose(weight, first / 19)
         assert [text.decode() for text in x["text"]] == [f"example {i}" for i in first]
         seen += first.tolist()
-    (held_out, _, _) = data.validation
+    (held_out, _, _) = data.validation.arrays
     assert sorted([*seen, *held_out["number"]]) == list(range(20))
     texts = np.array(["other"] * 15)
-    other = ArrayData(({**data.training[0], "text": texts}, *data.training[1:]), data.validation, 5)
+    other = ArrayData(
+        ({**data.training.arrays[0], "text": texts}, *data.training.arrays[1:]),
+        data.validation.arrays,
+        5,
+    )
     assert other.identity["data"] != data.identity["data"]
 
 

@@ -41,7 +41,7 @@ def test_it_is_what_the_task_makes_of_its_members(trained, capsys):
     assert run_main(commands.evaluate, "--root", trained, *members, "--json") == 0
     found = json.loads(capsys.readouterr().out)["ensemble"]
     data = load_data(DataConfig())
-    x, y = data.validation
+    x, y = data.validation.arrays
     paths = [
         trained / "runs" / run / f"checkpoints/ckpt-{step}"
         for run, step in (("mlp", 44), ("mlp", 88), ("cnn", 44))

@@ -53,7 +53,7 @@ def test_metrics_and_pictures_are_kept_in_the_runs_folder(trained, capsys):
 
 
 def test_data_that_was_moved(root, tmp_path, capsys):
-    x, y = load_data(DataConfig()).training
+    x, y = load_data(DataConfig()).training.arrays
     data = tmp_path / "here.npz"
     np.savez(data, x=x, y=y)
     assert run_main(training.main, "--root", root, "--epochs", 1, *SMALL, "--data.path", data) == 0

@@ -115,7 +115,7 @@ def test_weights_count_in_loss_and_metrics():
 def test_validation_is_that_of_each_example_once():
     data = images(41)  # the last batch is a short one
     state = fresh(Adversarial, data)
-    x, y = data.validation
+    x, y = data.validation.arrays
     outputs = state.task.forward((tf.constant(x), y), training=False)
     losses = state.task.loss(y, outputs)
     validate = Validation(state.task, data)
