@@ -61,10 +61,10 @@ def fit(steps_per_execution: int = 1, *, saving: bool) -> Callable[[], float]:
     def run(epochs: int) -> None:
         callbacks = [keras.callbacks.ModelCheckpoint(f"{folder}/m.keras")] if saving else []
         model.fit(
-            *(array[:size] for array in data.training),
+            *(array[:size] for array in data.training.arrays),
             batch_size=32,
             epochs=epochs,
-            validation_data=data.validation,
+            validation_data=data.validation.arrays,
             validation_batch_size=32,
             callbacks=callbacks,
             verbose=0,
@@ -79,7 +79,7 @@ def plain_loop(*, saving: bool) -> Callable[[], float]:
     model, data = prepare()
     optimizer = model.optimizer
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    batches = tf.data.Dataset.from_tensor_slices(data.training)
+    batches = tf.data.Dataset.from_tensor_slices(data.training.arrays)
     batches = batches.shuffle(2000).batch(32, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
     manager = tf.train.CheckpointManager(
         tf.train.Checkpoint(model=model, optimizer=optimizer), tempfile.mkdtemp(), 5
@@ -96,7 +96,7 @@ def plain_loop(*, saving: bool) -> Callable[[], float]:
         for _ in range(epochs):
             for x, y in batches:
                 step(x, y)
-            model.evaluate(*data.validation, verbose=0)
+            model.evaluate(*data.validation.arrays, verbose=0)
             if saving:
                 manager.save()
 

@@ -20,7 +20,7 @@ def numbered(tmp_path):
 
 def test_the_digits():
     data = load_data(DataConfig())
-    (x, y), (held_out, _) = data.training, data.validation
+    (x, y), (held_out, _) = data.training.arrays, data.validation.arrays
     assert x.shape == (1438, 8, 8)
     assert y.shape == (1438,)
     assert len(held_out) == 359
@@ -62,7 +62,7 @@ def test_integers_are_scaled_and_other_numbers_are_not(tmp_path):
     np.savez(tmp_path / "floats.npz", x=np.full((10, 2), 40.0), y=y)
     for name, value in [("integers", 1), ("floats", 40)]:
         data = load_data(DataConfig(path=str(tmp_path / f"{name}.npz"), batch_size=2))
-        assert (data.training[0] == value).all()
+        assert (data.training.arrays[0] == value).all()
 
 
 X, Y = np.ones((20, 3)), np.arange(20) % 4
@@ -118,7 +118,7 @@ def test_mnist_is_read_from_the_cache_of_keras(tmp_path, monkeypatch):
     labels = (np.arange(100) % 10).astype(np.uint8)
     np.savez(cache / "mnist.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
     data = load_data(DataConfig(name="mnist"))
-    assert data.training[0].shape == (80, 28, 28)
+    assert data.training.arrays[0].shape == (80, 28, 28)
     assert data.identity["data.classes"] == 10
 
 

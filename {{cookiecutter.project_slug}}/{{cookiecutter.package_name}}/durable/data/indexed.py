@@ -115,9 +115,9 @@ class IndexedData:
         """The batches that a function makes of the numbers `start` to `stop - 1`."""
         options = tf.data.Options()
         options.autotune.enabled = False  # for batches this cheap, tuning costs more than it gains
+        options.deterministic = True
         parallel = self.parallel if self.parallel > 1 else None
-        numbers = tf.data.Dataset.range(start, stop)
-        made = numbers.map(batch, num_parallel_calls=parallel, deterministic=True)
+        made = tf.data.Dataset.range(start, stop).map(batch, num_parallel_calls=parallel)
         return made.prefetch(2).with_options(options)
 
 
