@@ -36,7 +36,7 @@ def copy_template(folder: Path) -> Path:
     """Makes a repository of the template as it is now, committed or not."""
     folder.mkdir()
     shutil.copy(TEMPLATE / "cookiecutter.json", folder)
-    for name in ("hooks", "{{cookiecutter.project_slug}}"):
+    for name in ("hooks", "templates", "{{cookiecutter.project_slug}}"):
         shutil.copytree(
             TEMPLATE / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", ".*cache")
         )

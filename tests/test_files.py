@@ -12,6 +12,38 @@ from bake import TEMPLATE
 OPTIONAL = {
     "github": {".github/dependabot.yml", ".github/workflows/ci.yml"},
     "docker": {".devcontainer.json", ".dockerignore", "Dockerfile", "docs/kubernetes.yaml"},
+    "classification": {
+        "data/README.md",
+        "data/digits.npz",
+        "my_experiment/data/digits.py",
+        "my_experiment/data/labeled.py",
+        "my_experiment/data/mnist.py",
+        "my_experiment/models/cnn.py",
+        "my_experiment/models/mlp.py",
+        "my_experiment/tasks/classification.py",
+    },
+    "segmentation": {
+        "data/README.md",
+        "data/digits.npz",
+        "my_experiment/data/scenes.py",
+        "my_experiment/models/unet.py",
+        "my_experiment/tasks/segmentation.py",
+    },
+    "forecasting": {
+        "data/README.md",
+        "data/weather.csv",
+        "my_experiment/data/series.py",
+        "my_experiment/data/weather.py",
+        "my_experiment/models/linear.py",
+        "my_experiment/models/recurrent.py",
+        "my_experiment/tasks/forecasting.py",
+    },
+}
+# What one starter is about, and no project of another one speaks of.
+WORDS = {
+    "classification": r"classification|mlp|cnn|mnist|confusion",
+    "segmentation": r"segment|u-?net|scenes?\b|\biou\b",
+    "forecasting": r"forecast|weather|recurrent|series\b|season|horizon",
 }
 DURABLE = "my_experiment/durable/"  # copied as it is
 MINIMUM = {
@@ -23,7 +55,6 @@ MINIMUM = {
     "Makefile",
     "README.md",
     "data/README.md",
-    "data/digits.npz",
     "evaluate.py",
     "my_experiment/__init__.py",
     "my_experiment/durable/checkpoint/manager.py",
@@ -45,11 +76,15 @@ def expected_files(answers: dict[str, str]) -> set[str]:
     """What the template folder holds, under the names that it should get."""
     names = files_below(TEMPLATE / "{{cookiecutter.project_slug}}")
     optional = {name for name in names if "{% if" in name}
-    files = {
-        name.replace("{{cookiecutter.package_name}}", "my_experiment") for name in names - optional
-    }
-    assert len(optional) == sum(map(len, OPTIONAL.values()))
+    assert {rendered(name) for name in optional} == set().union(*OPTIONAL.values())
+    files = {rendered(name) for name in names - optional}
     return files.union(*(OPTIONAL.get(answer, set()) for answer in answers.values()))
+
+
+def rendered(name: str) -> str:
+    """The path that a file of the template gets where it is wanted."""
+    bare = re.sub(r"\{%.*?%\}", "", name)
+    return bare.replace("{{cookiecutter.package_name}}", "my_experiment")
 
 
 def texts_of(project: Path) -> dict[str, str]:
@@ -76,6 +111,13 @@ def test_nothing_of_the_template_is_left(baked: Path):
         assert "\r" not in text, name
         assert not text or text.endswith("\n"), name
         assert not text.endswith("\n\n"), name
+
+
+def test_a_starter_holds_nothing_of_the_others(baked: Path, answers: dict[str, str]):
+    others = [words for starter, words in WORDS.items() if starter != answers["starter"]]
+    for name, text in texts_of(baked).items():
+        if name not in ("LICENSE", "data/weather.csv"):
+            assert not re.search("|".join(others), f"{name}\n{text}", re.IGNORECASE), name
 
 
 def test_the_templates_zone_is_the_same_in_every_project(baked: Path):

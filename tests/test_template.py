@@ -40,7 +40,7 @@ def test_one_folder_is_the_project():
 def test_every_question_has_help():
     questions = [name for name in QUESTIONS if not name.startswith("_")]
 
-    assert len(questions) <= 9
+    assert len(questions) <= 10
     assert list(QUESTIONS["__prompts__"]) == questions
 
 

@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from my_experiment.durable import keras
-from my_experiment.paths import PROJECT
 
-README = Path(PROJECT) / "README.md"
-YOURS = README.read_text(encoding="utf-8").partition("## Making it yours")[2].partition("\n## ")[0]
 BLOCK = re.compile(r"```(python|diff)\n# (\S+)\n(.*?)```", re.DOTALL)
 
 
 def write_snippets(project: Path) -> list[str]:
     """Does to a project what the README shows, and returns the names of the files."""
     written = []
-    for kind, name, body in BLOCK.findall(YOURS):
+    readme = (project / "README.md").read_text(encoding="utf-8")
+    yours = readme.partition("## Making it yours")[2].partition("\n## ")[0]
+    for kind, name, body in BLOCK.findall(yours):
         file = project / name
         if kind == "python":
             file.write_text(body.lstrip("\n"), encoding="utf-8")

@@ -40,14 +40,26 @@ class Paths(RunPaths):
         """The script that trains; where a wheel was installed, there is none beside the package."""
         return PROJECT / "train.py"
 
+{%- if cookiecutter.starter == "forecasting" %}
+
+    @property
+    def weather(self) -> epath.Path:
+        """The embedded data set; a wheel has it inside the package."""
+        installed = PACKAGE / "weather.csv"
+        return installed if installed.exists() else PROJECT / "data" / "weather.csv"
+{%- else %}
+
     @property
     def digits(self) -> epath.Path:
         """The embedded data set; a wheel has it inside the package."""
         installed = PACKAGE / "digits.npz"
         return installed if installed.exists() else PROJECT / "data" / "digits.npz"
+{%- endif %}
+{%- if cookiecutter.starter == "classification" %}
 
     @property
     def mnist(self) -> epath.Path:
         """Where Keras keeps MNIST once it has been downloaded."""
         home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
         return epath.Path(home) / "datasets" / "mnist.npz"
+{%- endif %}

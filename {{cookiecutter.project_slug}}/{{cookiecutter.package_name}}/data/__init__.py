@@ -4,22 +4,36 @@ from collections.abc import Callable
 
 from ..config import DataConfig
 from ..durable import ConfigurationError, Data
+{%- if cookiecutter.starter == "classification" %}
 from . import digits, labeled, mnist
+{%- elif cookiecutter.starter == "segmentation" %}
+from . import scenes
+{%- else %}
+from . import series, weather
+{%- endif %}
 
 DATA: dict[str, Callable[[DataConfig], Data]] = {
+{%- if cookiecutter.starter == "classification" %}
     "digits": digits.load,
     "mnist": mnist.load,
+{%- elif cookiecutter.starter == "segmentation" %}
+    "scenes": scenes.load,
+{%- else %}
+    "weather": weather.load,
+{%- endif %}
 }
 
 
 def load_data(config: DataConfig) -> Data:
-    """Opens the data set that the configuration names, or the file that it gives.
+    """Opens the data set that the configuration names{% if cookiecutter.starter != "segmentation" %}, or the file that it gives{% endif %}.
 
     Raises:
         ConfigurationError: there is no such data set, or it is not usable.
     """
+{%- if cookiecutter.starter != "segmentation" %}
     if config.path is not None:
-        return labeled.load(config)
+        return {{ "labeled" if cookiecutter.starter == "classification" else "series" }}.load(config)
+{%- endif %}
     if config.name not in DATA:
         raise ConfigurationError(
             f"--data.name {config.name!r} is unknown. Known are: {', '.join(DATA)}."

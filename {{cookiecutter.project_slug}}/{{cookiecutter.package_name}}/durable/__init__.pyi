@@ -14,6 +14,7 @@ from .data.indexed import Examples as Examples
 from .data.indexed import IndexedData as IndexedData
 from .data.protocol import Data as Data
 from .data.protocol import DataSpec as DataSpec
+from .data.windows import WindowExamples as WindowExamples
 from .errors import (
     CardMissing as CardMissing,
 )
@@ -46,6 +47,7 @@ from .run.experiment import Figures as Figures
 from .run.experiment import Hook as Hook
 from .run.experiment import Outputs as Outputs
 from .run.experiment import Task as Task
+from .run.experiment import mean_probabilities as mean_probabilities
 from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
 from .run.paths import RunPaths as RunPaths

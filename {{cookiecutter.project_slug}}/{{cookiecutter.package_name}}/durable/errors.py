@@ -97,7 +97,8 @@ class CheckpointMismatch(UserError):
         if any(difference.path == "keras" for difference in self.differences):
             path = shlex.quote(str(self.checkpoint))
             return f"Take it over with: python -m {PACKAGE} import {path} --run NAME"
-        run, step = self.checkpoint.parent.parent.name, self.checkpoint.name.rpartition("-")[2]
+        folder, step = self.checkpoint.parent, self.checkpoint.name.rpartition("-")[2]
+        run = (folder.parent if folder.name == "best" else folder).parent.name
         return (
             "Start another run with --run NAME, or take over what fits with "
             f"--fork-from {run}@{step} --partial."

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 from ..config import Config
 from ..durable import ConfigurationError, DataSpec, Task
-from .classification import Classification
+from .{{ cookiecutter.starter }} import {{ cookiecutter.starter | capitalize }}
 
 TASKS: dict[str, Callable[[Config, DataSpec], Task]] = {
-    "classification": Classification,
+    "{{ cookiecutter.starter }}": {{ cookiecutter.starter | capitalize }},
 }
 
 

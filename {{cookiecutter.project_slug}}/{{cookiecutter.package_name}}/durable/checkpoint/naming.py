@@ -99,4 +99,5 @@ def stable_name(layer: keras.layers.Layer) -> str:
     kind = re.sub(r"_\d+$", "", layer.name)
     bare = re.sub(r"^(forward|backward)_", "", kind)  # how Bidirectional calls its layers
     automatic = bare.replace("_", "") in (type(layer).__name__.lower(), "model")
+    automatic = automatic or kind.startswith("tf.")  # an operation of Keras 2: tf.math.add_1
     return kind if automatic else layer.name

@@ -11,7 +11,7 @@ from ..checkpoint.card import LayerEntry, Structure, read_card
 from ..checkpoint.mismatch import SideNames, compare_settings, differing_settings
 from ..checkpoint.structure import layer_settings
 from ..compat import KERAS_3, keras
-from ..errors import CardMissing, CheckpointMismatch
+from ..errors import CardMissing, CheckpointMismatch, Difference
 from .fixtures.make import settings_of_layers
 from .helpers import (
     SHAPE,
@@ -215,6 +215,23 @@ class Weighted(keras.layers.Layer):
 
     def call(self, x):
         return x
+
+
+def test_neither_do_those_of_operations(tmp_path):
+    def build():
+        inputs = keras.Input(SHAPE)
+        last = inputs[:, -1]
+        return keras.Model(inputs, dense("logits", 3)(last + last * 2))
+
+    manager_of(small_state(build()), tmp_path).save()
+    manager_of(small_state(build()), tmp_path).restore_or_initialize()
+
+
+def test_a_best_checkpoint_is_of_the_run_that_has_it(tmp_path):
+    difference = Difference("-", "logits", "only in the checkpoint")
+    best = tmp_path / "wide" / "checkpoints" / "best" / "ckpt-5"
+    mismatch = CheckpointMismatch(best, [difference])
+    assert "--fork-from wide@5 --partial" in str(mismatch)
 
 
 def test_settings_are_compared_as_json_writes_them(tmp_path):
