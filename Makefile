@@ -11,7 +11,7 @@ demo: $(INSTALLED)
 	.venv/bin/python tools/demo.py
 
 test: $(INSTALLED)
-	.venv/bin/python -m tox run -e lint,template,generated215,generated221,tf215,tf218,tf221
+	.venv/bin/python -m tox run -e lint,template,generated215,generated221,tf215,tf221
 
 test-all: $(INSTALLED)
 	.venv/bin/python -m tox run
