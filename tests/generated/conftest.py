@@ -7,9 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from my_experiment.durable.compat import KERAS_3
 from my_experiment.paths import PROJECT, ROOT_VARIABLE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+# Long tests of what the template gives, and not of what TensorFlow makes of it.
+on_the_newest = pytest.mark.skipif(not KERAS_3, reason="it is tested on the newest TensorFlow")
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,17 @@ from pathlib import Path
 
 import my_experiment.paths
 import my_forecasting.paths
+import my_segmentation.paths
 import numpy as np
 import pytest
+import tensorflow as tf
+from conftest import on_the_newest
+from PIL import Image
 from test_edits import edit
 
 FILES = Path(__file__).parent / "jobs"
 CLASSIFICATION = Path(my_experiment.paths.PROJECT)
+SEGMENTATION = Path(my_segmentation.paths.PROJECT)
 FORECASTING = Path(my_forecasting.paths.PROJECT)
 Run = Callable[..., str]
 
@@ -66,6 +71,26 @@ JOBS = {
         ),
         "val_ink_error",
     ),
+    "a folder of images with masks": Job(
+        SEGMENTATION,
+        ("--data.name", "photos", "--model.hidden", "4", "8"),
+        ("data/photos.py",),
+        (
+            ("data/__init__.py", "Data\n", "from . import photos\n"),
+            ("data/__init__.py", ": scenes.load,\n", '    "photos": photos.load,\n'),
+        ),
+        "val_iou",
+    ),
+    "record files": Job(
+        CLASSIFICATION,
+        ("--data.name", "shards"),
+        ("data/shards.py",),
+        (
+            ("data/__init__.py", "import digits, labeled, mnist\n", "from . import shards\n"),
+            ("data/__init__.py", ": digits.load,\n", '    "shards": shards.load,\n'),
+        ),
+        "val_accuracy",
+    ),
     "a CSV file": Job(
         FORECASTING,
         ("--data.path", "my series.csv", "--data.target", "load", "--data.history", "30"),
@@ -90,11 +115,48 @@ def project(job: Job, tmp_path: Path) -> Path:
         shutil.copy(FILES / Path(name).name, package / name)
     for name, before, line in job.lines:
         edit(package / name, (before, before + line))
-    hours = np.arange(600)
-    rows = [f"{hour},{hour % 24 + hour % 5},{hour % 7}" for hour in hours]
-    text = "\n".join(["time,load,day", *rows])
-    (project / "my series.csv").write_text(text, encoding="utf-8")
+    write_series(project / "my series.csv")
+    write_photos(project / "photos")
+    write_shards(project / "shards")
     return project
+
+
+def write_series(file: Path) -> None:
+    """Writes a series of 600 hours."""
+    rows = [f"{hour},{hour % 24 + hour % 5},{hour % 7}" for hour in range(600)]
+    file.write_text("\n".join(["time,load,day", *rows]), encoding="utf-8")
+
+
+def write_photos(folder: Path) -> None:
+    """Writes images of other sizes with a light rectangle, and masks of it."""
+    random = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    for number in range(80):
+        mask = np.zeros(random.integers(30, 60, 2), np.uint8)
+        top, left = random.integers(0, 20, 2)
+        mask[top : top + 15, left : left + 10] = 1
+        noise = random.integers(0, 100, (*mask.shape, 3), np.uint8)
+        Image.fromarray(noise + 150 * mask[..., None]).save(folder / f"images/{number}.jpg")
+        Image.fromarray(mask).save(folder / f"masks/{number}.png")
+
+
+def write_shards(folder: Path) -> None:
+    """Writes the digits into four record files."""
+    folder.mkdir()
+    with np.load(CLASSIFICATION / "data/digits.npz") as arrays:
+        x, y = (arrays["x"] / 16).astype(np.float32), arrays["y"]
+    for shard in range(4):
+        with tf.io.TFRecordWriter(str(folder / f"{shard}.tfrecord")) as writer:
+            for image, label in zip(x[shard::4], y[shard::4], strict=True):
+                pixels = tf.train.FloatList(value=image.ravel())
+                number = tf.train.Int64List(value=[label])
+                feature = {
+                    "image": tf.train.Feature(float_list=pixels),
+                    "label": tf.train.Feature(int64_list=number),
+                }
+                example = tf.train.Example(features=tf.train.Features(feature=feature))
+                writer.write(example.SerializeToString())
 
 
 @pytest.fixture
@@ -117,6 +179,7 @@ def run(project: Path) -> Run:
     return run_python
 
 
+@on_the_newest
 def test_it_needs_few_edits_and_all_else_holds(job: Job, project: Path, run: Run):
     assert len(job.files) <= 3
     run("-m", "ruff", "check", "--no-cache", "--fix", "--select", "I")  # as an editor does

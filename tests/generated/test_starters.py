@@ -11,6 +11,7 @@ from pathlib import Path
 import my_forecasting.paths
 import my_segmentation.paths
 import pytest
+from conftest import on_the_newest
 from test_snippets import write_snippets
 
 STARTERS = {
@@ -97,6 +98,7 @@ def test_the_first_minute_and_what_comes_after(starter: str, project: Path, run:
     assert last_line(project, "default") == metrics
 
 
+@on_the_newest
 def test_what_the_readme_adds_trains_and_passes_the_tests(starter: str, project: Path, run: Run):
     written = write_snippets(project)
 

@@ -10,10 +10,15 @@ from .compat import keras as keras
 from .data.arrays import ArrayData as ArrayData
 from .data.arrays import hold_out as hold_out
 from .data.arrays import hold_out_numbers as hold_out_numbers
+from .data.images import ImageExamples as ImageExamples
+from .data.images import class_folders as class_folders
+from .data.images import images_with_masks as images_with_masks
 from .data.indexed import Examples as Examples
 from .data.indexed import IndexedData as IndexedData
+from .data.manifest import find_files as find_files
 from .data.protocol import Data as Data
 from .data.protocol import DataSpec as DataSpec
+from .data.records import RecordExamples as RecordExamples
 from .data.windows import WindowExamples as WindowExamples
 from .errors import (
     CardMissing as CardMissing,

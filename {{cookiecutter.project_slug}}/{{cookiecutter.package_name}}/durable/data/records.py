@@ -1,0 +1,167 @@
+"""Records of TFRecord files, found by number.
+
+An index of their offsets is built once, by TensorFlow's own reader, which checks every byte against
+its checksum. It is kept beside the files, and built anew where a file has changed since.
+"""
+
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import track
+
+from ..errors import ConfigurationError
+from .manifest import describe_files
+
+INDEX = "records.index.npz"
+HEADER, FOOTER = 12, 4  # bytes around a record: its length and that one's checksum, its checksum
+COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # gzip, zlib
+
+
+@dataclass(frozen=True, eq=False)
+class RecordExamples:
+    """The examples of TFRecord files, of which none is ever read as a whole; `Examples`.
+
+    Attributes:
+        files: uncompressed TFRecord files, all in one folder.
+        decode: makes the batch (x, y) or (x, y, weight) of serialized records, (batch,) strings; a
+            function of TensorFlow's operations, such as one that calls `tf.io.parse_example`.
+        numbers: which records are meant, of all in the order of the files; all unless given.
+
+    Raises:
+        ConfigurationError: a file is not there, compressed, cut short or damaged.
+    """
+
+    files: Sequence[Path]
+    decode: Callable[[tf.Tensor], Any]
+    numbers: np.ndarray | None = None
+    offsets: np.ndarray = field(init=False, repr=False)
+    sizes: np.ndarray = field(init=False, repr=False)
+    owners: np.ndarray = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, values in load_index([Path(file) for file in self.files]).items():
+            chosen = values if self.numbers is None else values[self.numbers]
+            object.__setattr__(self, name, chosen)
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def subset(self, numbers: np.ndarray) -> "RecordExamples":
+        """The examples with these numbers, (examples,) int64, as `hold_out_numbers` gives them."""
+        return replace(self, numbers=numbers if self.numbers is None else self.numbers[numbers])
+
+    def take(self, indices: tf.Tensor) -> Any:
+        """The batch of the records with these numbers."""
+        records = tf.numpy_function(self._read, [indices], tf.string)
+        return self.decode(tf.ensure_shape(records, indices.shape))
+
+    def content(self) -> Iterator[bytes | memoryview]:
+        """The names and sizes of the files, a part of each, and which records are meant."""
+        files = [Path(file) for file in self.files]
+        yield from describe_files(files[0].parent, files)
+        yield np.ascontiguousarray(self.offsets).data
+        yield np.ascontiguousarray(self.owners).data
+
+    def _read(self, indices: np.ndarray) -> np.ndarray:
+        """The bytes of the records with these numbers."""
+        records = np.empty(len(indices), object)
+        for place, index in enumerate(indices):
+            file = self.files[self.owners[index]]
+            with Path(file).open("rb") as opened:  # each time: no state that threads would share
+                opened.seek(self.offsets[index])
+                records[place] = opened.read(self.sizes[index])
+            if len(records[place]) < self.sizes[index]:
+                raise ConfigurationError(
+                    f"{file} is shorter than it was: the record at byte {self.offsets[index]} is "
+                    "cut. Restore the file, and start the run again."
+                )
+        return records
+
+
+def load_index(files: Sequence[Path]) -> dict[str, np.ndarray]:
+    """Where each record is: `offsets` and `sizes` in bytes, and `owners`, the number of its file.
+
+    (records,) int64 each, in the order of the files. The index is read from beside the files where
+    they have not changed since it was built; where it cannot be written there, it is built each
+    time.
+
+    Raises:
+        ConfigurationError: a file is not there, compressed, cut short or damaged.
+    """
+    if missing := [file for file in files if not file.is_file()]:
+        raise ConfigurationError(f"There is no record file {missing[0]}.")
+    stats = [file.stat() for file in files]
+    names = np.array([file.name for file in files])
+    stamps = np.array([(stat.st_size, stat.st_mtime_ns) for stat in stats], np.int64)
+    kept = files[0].parent / INDEX
+    if (index := read_index(kept, names, stamps)) is not None:
+        return index
+    with ThreadPoolExecutor() as pool:  # TensorFlow reads outside of Python's lock
+        found = pool.map(sizes_in, files)
+        total, told = len(files), f"Indexing {len(files)} record files"
+        sizes = list(track(found, told, total, console=Console(stderr=True), transient=True))
+    starts = [np.cumsum(each + HEADER + FOOTER) - each - FOOTER for each in sizes]
+    index = {
+        "offsets": np.concatenate(starts),
+        "sizes": np.concatenate(sizes),
+        "owners": np.repeat(np.arange(len(files)), [len(each) for each in sizes]),
+    }
+    write_index(kept, index | {"names": names, "stamps": stamps})
+    return index
+
+
+def sizes_in(file: Path) -> np.ndarray:
+    """The size of each record of a file, in bytes: (records,) int64. All checksums are checked.
+
+    Raises:
+        ConfigurationError: it is compressed, cut short or damaged.
+    """
+    with file.open("rb") as opened:
+        head = opened.read(HEADER)
+    if head[:2] in COMPRESSED:
+        raise ConfigurationError(
+            f"{file} is compressed, and no record in it can be found by its number: write it "
+            "anew without compression."
+        )
+    sizes: list[int] = []
+    lengths = tf.data.TFRecordDataset(str(file)).map(tf.strings.length)
+    try:
+        sizes.extend(lengths.as_numpy_iterator())  # an error leaves those before it
+    except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
+        raise ConfigurationError(
+            f"{file} is damaged or cut short in record {len(sizes)}: restore the file, or leave "
+            "it out."
+        ) from error
+    return np.array(sizes, np.int64)
+
+
+def read_index(kept: Path, names: np.ndarray, stamps: np.ndarray) -> dict[str, np.ndarray] | None:
+    """The index that is kept, where it is that of files with these names, sizes and times."""
+    try:
+        with np.load(kept, allow_pickle=False) as found:
+            index = dict(found)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+    same = [
+        np.array_equal(index.pop(name, None), value)
+        for name, value in (("names", names), ("stamps", stamps))
+    ]
+    return index if all(same) else None
+
+
+def write_index(kept: Path, index: dict[str, np.ndarray]) -> None:
+    """Keeps an index, whole or not at all; a folder that cannot be written to has none."""
+    temporary = kept.with_name(f"{kept.stem}.{os.getpid()}.npz")
+    try:
+        np.savez(temporary, **index)
+        temporary.replace(kept)
+    except OSError:
+        temporary.unlink(missing_ok=True)
