@@ -60,9 +60,9 @@ def train(
     hooks: Sequence[Hook],
     signals: Signals,
 ) -> int:
-    """Trains to the last epoch or to a signal, from the newest checkpoint if there is one."""
+    """Trains to the last step or to a signal, from the newest checkpoint if there is one."""
     manager = start_manager(config, paths, data, state)
-    step, last = int(state.step), config.epochs * data.steps_per_epoch
+    step, last = int(state.step), config.last_step(data.steps_per_epoch)
     if step >= last:
         return complete(config, step, data.steps_per_epoch)
     record_start(config, paths, step, manager)
@@ -73,11 +73,11 @@ def train(
     chunk = 1
     with (
         MetricsLog(paths, step, hooks) as metrics_log,
-        Display(config.epochs, data.steps_per_epoch, step) as display,
+        Display(last, data.steps_per_epoch, step) as display,
     ):
         while step < last:
             # A chunk of steps in one graph, up to the next at which something else is to be done.
-            stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every)
+            stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
             count = min(chunk, stop_at - step)
             began = time.monotonic()
             train_steps(batches, tf.constant(count, tf.int64))

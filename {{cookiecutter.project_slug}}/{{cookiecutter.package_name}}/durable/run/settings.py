@@ -77,6 +77,8 @@ class RunSettings:
     """Use deterministic operations only. Slower; needed for equal bits on a GPU, not on a CPU."""
     debug: bool = False
     """Show the traceback of an error."""
+    max_steps: int | None = None
+    """Train up to this many steps in all, if --epochs are not over before."""
 
     def __post_init__(self) -> None:
         hours, failures = self.keep_every_hours, self.max_save_failures
@@ -84,6 +86,9 @@ class RunSettings:
             raise ConfigurationError("--partial goes with --fork-from RUN[@STEP].")
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(self.epochs <= 10**9, "epochs", self.epochs, "at most 1000000000")
+        require(
+            self.max_steps is None or self.max_steps >= 1, "max-steps", self.max_steps, "at least 1"
+        )
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
         require(self.max_to_keep >= 2, "max-to-keep", self.max_to_keep, "at least 2")
         require(hours is None or hours > 0, "keep-every-hours", hours, "more than 0")
@@ -95,6 +100,11 @@ class RunSettings:
         shortest = seconds_of("save-shortest", self.save_shortest)
         if shortest > seconds_of("save-longest", self.save_longest):
             raise ConfigurationError("--save-shortest must not be longer than --save-longest.")
+
+    def last_step(self, steps_per_epoch: int) -> int:
+        """The step at which training is over: that of --epochs or of --max-steps, the smaller."""
+        steps = self.epochs * steps_per_epoch
+        return steps if self.max_steps is None else min(steps, self.max_steps)
 
     def identity(self) -> dict[str, Any]:
         """The settings that one run must keep: its steps would mean something else without them."""

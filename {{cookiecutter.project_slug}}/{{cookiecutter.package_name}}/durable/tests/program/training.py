@@ -40,7 +40,7 @@ def train(config, paths, data, state, hooks, signals):
         fork(config, paths, manager)
     else:
         manager.restore_or_initialize()
-    step, last = int(state.step), config.epochs * data.steps_per_epoch
+    step, last = int(state.step), config.last_step(data.steps_per_epoch)
     if step < last:
         record_start(config, paths, step, manager)
         stop = train_to(last, step, config, data, state, manager, signals, hooks, paths)
@@ -57,10 +57,10 @@ def train_to(last, step, config, data, state, manager, signals, hooks, paths):
     cadence, validate, chunk, stop = Cadence(config), Validation(state.task, data), 1, None
     batches = iter(data.batches(config.seed, step, last))
     train_steps = build_train_steps(state)
-    display = Display(config.epochs, data.steps_per_epoch, step)
+    display = Display(last, data.steps_per_epoch, step)
     with MetricsLog(paths, step, hooks) as metrics_log, display:
         while step < last and not stop:
-            stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every)
+            stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
             count = min(chunk, stop_at - step)
             began = time.monotonic()
             train_steps(batches, tf.constant(count, tf.int64))

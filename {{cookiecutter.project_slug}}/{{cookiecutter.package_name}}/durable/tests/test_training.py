@@ -1,0 +1,34 @@
+"""How far to train, and on what: each exact across a stop."""
+
+import pytest
+
+from .helpers import log_of, run_main, saved_values, steps_in
+from .program import training
+
+SMALL = ["--model.hidden", "8", "--log-every", "10"]
+
+
+@pytest.fixture
+def train(root):
+    """Trains a run in this process, and gives its exit code."""
+    return lambda run, *settings: run_main(
+        training.main, "--root", root, *SMALL, "--run", run, *settings
+    )
+
+
+def checkpoint(root, run, step):
+    return root / f"runs/{run}/checkpoints/ckpt-{step}"
+
+
+def test_steps_end_a_run_within_an_epoch_and_it_goes_on_from_there(root, train, capsys):
+    assert train("stopped", "--epochs", 2, "--max-steps", 51) == 0
+    assert "Run 'stopped' is complete: step 51, epoch 1." in capsys.readouterr().out
+    assert steps_in(root / "runs/stopped/checkpoints") == [44, 51]
+    assert train("stopped", "--epochs", 2, "--max-steps", 51) == 0
+    assert steps_in(root / "runs/stopped/checkpoints") == [44, 51]
+
+    assert train("stopped", "--epochs", 2, "--max-steps", 1000) == 0
+    assert train("straight", "--epochs", 2) == 0
+    expected = saved_values(checkpoint(root, "straight", 88))
+    assert saved_values(checkpoint(root, "stopped", 88)) == expected
+    assert log_of(root / "runs/stopped") == log_of(root / "runs/straight")
