@@ -30,6 +30,9 @@ from .errors import (
     DamagedCheckpoint as DamagedCheckpoint,
 )
 from .errors import (
+    NotFinite as NotFinite,
+)
+from .errors import (
     NoUsableCheckpoint as NoUsableCheckpoint,
 )
 from .errors import (
@@ -40,6 +43,7 @@ from .errors import (
 )
 from .files import absolute as absolute
 from .run.cadence import Cadence as Cadence
+from .run.command_line import parse_settings as parse_settings
 from .run.experiment import Batch as Batch
 from .run.experiment import Experiment as Experiment
 from .run.experiment import Figures as Figures
@@ -83,4 +87,5 @@ from .run.start import (
     with_best_metric as with_best_metric,
 )
 from .run.state import TrainState as TrainState
+from .run.stopping import FiniteGuard as FiniteGuard
 from .run.validation import Validation as Validation

@@ -36,6 +36,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+# Roles of what a setting adds to a run, now or later: it may begin with zeros, or be dropped.
+ADDED = {"early_stopping": "early stopping", "ema": "the average of the weights"}
 AXES = {"axes", "axis"}  # settings that may be counted from the front or from the end
 
 
@@ -48,7 +50,7 @@ class VariableEntry:
         key: its name in TensorFlow's files.
         shape: its shape; None is a length that may change.
         dtype: its type, by name.
-        role: model, optimizer, metric or run. A metric may start anew.
+        role: model, optimizer, metric, run, or one of `ADDED`. A metric may start anew.
     """
 
     path: str

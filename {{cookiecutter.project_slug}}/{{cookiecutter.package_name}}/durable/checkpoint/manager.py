@@ -277,6 +277,7 @@ class CheckpointManager(tf.train.CheckpointManager):
             log.info("Restored %s from %s.", card.place, path)
             self._restorer.put_in_rates(path, card)
             self._restorer.tell_fresh_means(path, card)
+            self._restorer.tell_added(path, card)
             return str(path)
         if self.has_checkpoints:
             raise NoUsableCheckpoint(self._files.folder, damaged)

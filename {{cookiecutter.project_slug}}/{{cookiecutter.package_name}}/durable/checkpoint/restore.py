@@ -15,7 +15,7 @@ from ..compat import learning_rate_variable, whole_number
 from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference, UserError
 from . import bundle
 from .bundle import attempt
-from .card import Card, Structure, VariableEntry, read_card
+from .card import ADDED, Card, Structure, VariableEntry, read_card
 from .graph import ObjectGraph, assign_value, parts_of, read_keys
 from .mismatch import find_differences
 from .naming import optimizers_of
@@ -59,7 +59,8 @@ class Restorer:
     def restore(self, path: epath.Path) -> Card:
         """Restores a checkpoint and gives its card; on an error no variable was changed.
 
-        The means of its log are taken only where it has those of the same metrics.
+        The means of its log are taken only where it has those of the same metrics. What a setting
+        has added since begins with zeros.
 
         Raises:
             CheckpointMismatch: it does not fit.
@@ -76,7 +77,8 @@ class Restorer:
         if card.structure.others:
             self._restore_others(path)
         for name, variable in self._variables.items():
-            assign_value(variable, values[name])
+            value = values.get(name)
+            assign_value(variable, tf.zeros_like(variable) if value is None else value)
         return card
 
     def put_in_rates(self, path: epath.Path, card: Card) -> None:
@@ -143,6 +145,7 @@ class Restorer:
         # A slot of the same name means something else to another optimizer.
         left_out = set() if saved.optimizers == self.structure.optimizers else {"optimizer"}
         left_out |= set() if self._has_means_in(saved) else {"metric"}
+        left_out |= {"early_stopping"}  # the patience of a new run begins with it
         fitting = [
             entry
             for entry in saved.variables
@@ -170,6 +173,15 @@ class Restorer:
                 "%s has those of other metrics.",
                 path.name,
             )
+
+    def tell_added(self, path: epath.Path, card: Card) -> None:
+        """Says what begins with this start, and what of the restored checkpoint is given up."""
+        saved, live = roles_in(card.structure), roles_in(self.structure)
+        for role, name in ADDED.items():
+            if role in live - saved:
+                log.info("%s begins now: %s has none.", name.capitalize(), path.name)
+            elif role in saved - live:
+                log.warning("%s in %s is not gone on with.", name.capitalize(), path.name)
 
     def _has_means_in(self, saved: Structure) -> bool:
         """Whether a checkpoint has the means of the same metrics."""
@@ -208,6 +220,11 @@ def unbuilt(saved: Structure, live: Structure) -> list[str]:
         for side in (saved, live)
     ]
     return [text for role, text in calls.items() if counts[0][role] and not counts[1][role]]
+
+
+def roles_in(structure: Structure) -> set[str]:
+    """The roles that variables have."""
+    return {entry.role for entry in structure.variables}
 
 
 def metrics_of(structure: Structure) -> set[tuple[str, tuple[int | None, ...], str]]:

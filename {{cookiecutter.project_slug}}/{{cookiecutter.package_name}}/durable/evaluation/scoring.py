@@ -9,9 +9,9 @@ import tensorflow as tf
 from ..compat import keras
 from ..data.protocol import Data
 from ..run.experiment import Figures, Task
+from ..run.means import Means
 from ..run.rebuild import experiment_of, rebuild, restore
 from ..run.settings import Project
-from ..run.state import Means
 from ..run.validation import build_update, with_prefix
 from .members import Member, newest_of
 

@@ -61,7 +61,9 @@ def rebuild(project: Project, card: Card) -> Rebuilt:
     experiment = experiment_of(project, card.settings)
     spec = spec_of(card, experiment)
     # A hook may have variables: they are in the checkpoint too.
-    state = TrainState(experiment.task(spec), spec.element_spec, experiment.hooks())
+    state = TrainState(
+        experiment.task(spec), spec.element_spec, experiment.hooks(), experiment.config
+    )
     return Rebuilt(experiment, spec, state)
 
 

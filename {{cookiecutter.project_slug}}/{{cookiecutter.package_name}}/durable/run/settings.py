@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # no TensorFlow yet: see `quiet`
 log = logging.getLogger(__name__)
 
 # Settings of one call of the program, which say nothing of the run itself.
-CALL_SETTINGS = {"run", "root", "resume", "fork_from", "partial", "debug"}
+CALL_SETTINGS = {"run", "root", "resume", "fork_from", "partial", "debug", "config"}
 
 Settings = TypeVar("Settings", bound="RunSettings")
 
@@ -79,6 +79,10 @@ class RunSettings:
     """Show the traceback of an error."""
     max_steps: int | None = None
     """Train up to this many steps in all, if --epochs are not over before."""
+    config: str | None = None
+    """A JSON file with settings, such as the config.json of a run; the command line wins."""
+    patience: int | None = None
+    """End the run when the best metric, see --best-metric, got no better for so many epochs."""
 
     def __post_init__(self) -> None:
         hours, failures = self.keep_every_hours, self.max_save_failures
@@ -88,6 +92,9 @@ class RunSettings:
         require(self.epochs <= 10**9, "epochs", self.epochs, "at most 1000000000")
         require(
             self.max_steps is None or self.max_steps >= 1, "max-steps", self.max_steps, "at least 1"
+        )
+        require(
+            self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1"
         )
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
         require(self.max_to_keep >= 2, "max-to-keep", self.max_to_keep, "at least 2")

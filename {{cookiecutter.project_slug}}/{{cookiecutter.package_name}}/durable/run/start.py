@@ -22,8 +22,9 @@ from .experiment import Experiment
 from .paths import RunPaths
 from .references import find, resolve
 from .session import RunLock
-from .settings import RunSettings, Settings, record_config, usual_mode
+from .settings import RunSettings, Settings, record_config
 from .state import TrainState
+from .stopping import best_metric
 
 log = logging.getLogger(__name__)
 
@@ -142,14 +143,12 @@ def with_best_metric(config: Settings, state: TrainState) -> Settings:
         ConfigurationError: the task has no such metric.
     """
     task = state.task
-    metric = config.best_metric or task.best_metric
+    metric, mode = best_metric(config, task)
     known = [*state.line.names, *(f"val_{name}" for name in state.line.names)]
     if metric not in known:
         raise ConfigurationError(
             f"--best-metric {metric} is unknown. Known are: {', '.join(known)}."
         )
-    usual = task.best_mode if metric == task.best_metric else usual_mode(metric)
-    mode = config.best_mode or usual
     return replace(config, best_metric=metric, best_mode=mode)
 
 
