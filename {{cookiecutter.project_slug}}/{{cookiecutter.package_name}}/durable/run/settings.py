@@ -79,6 +79,8 @@ class RunSettings:
     """Show the traceback of an error."""
     max_steps: int | None = None
     """Train up to this many steps in all, if --epochs are not over before."""
+    best_to_keep: int = 1
+    """How many of the best checkpoints to keep in checkpoints/best."""
     config: str | None = None
     """A JSON file with settings, such as the config.json of a run; the command line wins."""
     patience: int | None = None
@@ -96,6 +98,7 @@ class RunSettings:
         require(
             self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1"
         )
+        require(self.best_to_keep >= 1, "best-to-keep", self.best_to_keep, "at least 1")
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
         require(self.max_to_keep >= 2, "max-to-keep", self.max_to_keep, "at least 2")
         require(hours is None or hours > 0, "keep-every-hours", hours, "more than 0")

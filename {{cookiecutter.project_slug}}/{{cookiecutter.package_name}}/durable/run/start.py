@@ -120,7 +120,9 @@ def manager_options(config: RunSettings, paths: RunPaths, data: Data) -> dict[st
     return {
         "max_to_keep": config.max_to_keep,
         "keep_checkpoint_every_n_hours": config.keep_every_hours,
-        "best": Best(paths.best, str(config.best_metric), config.best_mode or "max"),
+        "best": Best(
+            paths.best, str(config.best_metric), config.best_mode or "max", config.best_to_keep
+        ),
         "steps_per_epoch": data.steps_per_epoch,
         "element_spec": spec_as_json(data.element_spec),
         "settings": asdict(config),

@@ -21,6 +21,7 @@ from .program.experiment import Config, DataConfig, ModelConfig
         ({"seed": 2**32}, "--seed 4294967296"),
         ({"max_to_keep": 1}, "--max-to-keep 1"),
         ({"log_every": 0}, "--log-every 0"),
+        ({"best_to_keep": 0}, "--best-to-keep 0 is not possible: give at least 1"),
         ({"patience": 0}, "--patience 0 is not possible: give at least 1"),
         ({"max_steps": 0}, "--max-steps 0 is not possible: give at least 1"),
         ({"keep_every_hours": 0.0}, "--keep-every-hours 0"),

@@ -3,7 +3,7 @@
 import pytest
 
 from .helpers import log_of, run_main, saved_values, steps_in
-from .program import training
+from .program import commands, training
 
 SMALL = ["--model.hidden", "8", "--log-every", "10"]
 
@@ -32,3 +32,23 @@ def test_steps_end_a_run_within_an_epoch_and_it_goes_on_from_there(root, train, 
     expected = saved_values(checkpoint(root, "straight", 88))
     assert saved_values(checkpoint(root, "stopped", 88)) == expected
     assert log_of(root / "runs/stopped") == log_of(root / "runs/straight")
+
+
+def test_several_best_are_kept_found_and_rewound(root, train, capsys):
+    settings = ["--epochs", 5, "--best-to-keep", 2, "--max-to-keep", 2]
+    assert train("many", *settings, "--optimizer.learning-rate", 0.1) == 0
+    values = {
+        line["step"]: line["val_accuracy"]
+        for line in log_of(root / "runs/many")
+        if "val_accuracy" in line
+    }
+    first, second, *_ = sorted(values, key=values.get, reverse=True)
+    best = root / "runs/many/checkpoints/best"
+    assert steps_in(best) == sorted([first, second])
+    assert run_main(commands.main, "show", "best", "--root", root, "--run", "many", "--quick") == 0
+    assert f"ckpt-{first}\n" in capsys.readouterr().out
+
+    earlier = min(first, second)
+    assert earlier < max(first, second), "else this tests nothing"
+    assert run_main(commands.main, "rewind", earlier, "--root", root, "--run", "many") == 0
+    assert steps_in(best) == [earlier]
