@@ -24,6 +24,7 @@ from {{ cookiecutter.package_name }}.durable import (
     Validation,
     check_start,
     fork,
+    limit,
     manager_options,
     parse_settings,
     record_start,
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         experiment = Experiment(config)
-        data, hooks = experiment.data(), experiment.hooks()
+        data, hooks = limit(experiment.data(), config), experiment.hooks()
         state = TrainState(experiment.task(data), data.element_spec, hooks, config)
         config = with_best_metric(config, state)
         with RunLock(experiment.paths):

@@ -21,6 +21,18 @@ log = logging.getLogger(__name__)
 # Settings of one call of the program, which say nothing of the run itself.
 CALL_SETTINGS = {"run", "root", "resume", "fork_from", "partial", "debug", "config"}
 
+# Settings that are whole numbers from 1 up.
+COUNTS = (
+    "epochs",
+    "log_every",
+    "max_save_failures",
+    "max_steps",
+    "patience",
+    "best_to_keep",
+    "overfit_batches",
+    "limit_validation",
+)
+
 Settings = TypeVar("Settings", bound="RunSettings")
 
 
@@ -79,6 +91,10 @@ class RunSettings:
     """Show the traceback of an error."""
     max_steps: int | None = None
     """Train up to this many steps in all, if --epochs are not over before."""
+    overfit_batches: int | None = None
+    """To find mistakes: train on the first so many batches again and again."""
+    limit_validation: int | None = None
+    """To find mistakes: validate on the first so many held-out batches."""
     best_to_keep: int = 1
     """How many of the best checkpoints to keep in checkpoints/best."""
     config: str | None = None
@@ -87,24 +103,20 @@ class RunSettings:
     """End the run when the best metric, see --best-metric, got no better for so many epochs."""
 
     def __post_init__(self) -> None:
-        hours, failures = self.keep_every_hours, self.max_save_failures
+        hours = self.keep_every_hours
         if self.partial and self.fork_from is None:
             raise ConfigurationError("--partial goes with --fork-from RUN[@STEP].")
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(self.epochs <= 10**9, "epochs", self.epochs, "at most 1000000000")
-        require(
-            self.max_steps is None or self.max_steps >= 1, "max-steps", self.max_steps, "at least 1"
-        )
         require(
             self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1"
         )
-        require(self.best_to_keep >= 1, "best-to-keep", self.best_to_keep, "at least 1")
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
         require(self.max_to_keep >= 2, "max-to-keep", self.max_to_keep, "at least 2")
         require(hours is None or hours > 0, "keep-every-hours", hours, "more than 0")
-        require(failures >= 1, "max-save-failures", failures, "at least 1")
         require(0 < self.save_budget < 1, "save-budget", self.save_budget, "between 0 and 1")
-        require(self.log_every >= 1, "log-every", self.log_every, "at least 1")
+        for name in COUNTS:
+            count = getattr(self, name)
+            require(count is None or count >= 1, name.replace("_", "-"), count, "at least 1")
         if not re.fullmatch(r"epoch|auto|[1-9]\d*", self.save_every):
             seconds_of("save-every", self.save_every)
         shortest = seconds_of("save-shortest", self.save_shortest)
@@ -118,7 +130,7 @@ class RunSettings:
 
     def identity(self) -> dict[str, Any]:
         """The settings that one run must keep: its steps would mean something else without them."""
-        return {"seed": self.seed}
+        return {"seed": self.seed, "overfit_batches": self.overfit_batches}
 
 
 def require(possible: bool, name: str, value: object, wanted: str) -> None:

@@ -2,8 +2,10 @@
 
 import pytest
 
+from ..run.debugging import LimitedData
 from .helpers import log_of, run_main, saved_values, steps_in
 from .program import commands, training
+from .tasks import images
 
 SMALL = ["--model.hidden", "8", "--log-every", "10"]
 
@@ -52,3 +54,30 @@ def test_several_best_are_kept_found_and_rewound(root, train, capsys):
     assert earlier < max(first, second), "else this tests nothing"
     assert run_main(commands.main, "rewind", earlier, "--root", root, "--run", "many") == 0
     assert steps_in(best) == [earlier]
+
+
+def first_pixels(batches):
+    return [batch[0][0, 0, 0].numpy() for batch in batches]
+
+
+def test_few_batches_come_again_and_again_from_any_step():
+    data = images()
+    few = LimitedData(data, overfit=3, validation=1)
+    once = first_pixels(data.batches(5, 0, 3))
+    assert first_pixels(few.batches(5, 0, 7)) == [*once, *once, once[0]]
+    assert first_pixels(few.batches(5, 4, 9)) == [*once[1:], *once]
+    assert first_pixels(few.validation_batches()) == first_pixels(data.validation_batches())[:1]
+    assert (few.steps_per_epoch, few.element_spec) == (data.steps_per_epoch, data.element_spec)
+
+
+def test_a_run_on_few_batches_is_exact_and_is_not_gone_on_with_as_another(root, train, capsys):
+    few = ["--overfit-batches", 3, "--limit-validation", 2, "--log-every", 5]
+    assert train("stopped", *few, "--epochs", 2, "--max-steps", 50) == 0
+    assert train("stopped", *few, "--epochs", 2) == 0
+    assert train("straight", *few, "--epochs", 2) == 0
+    expected = saved_values(checkpoint(root, "straight", 88))
+    assert saved_values(checkpoint(root, "stopped", 88)) == expected
+    accuracy = log_of(root / "runs/straight")[-1]["val_accuracy"]
+    assert accuracy == pytest.approx(round(accuracy * 64) / 64), "of two batches of 32"
+    assert train("straight", "--epochs", 3) == 3
+    assert "overfit_batches" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import tensorflow as tf
 from ...checkpoint.manager import CheckpointManager
 from ...run.cadence import Cadence
 from ...run.command_line import parse_settings
+from ...run.debugging import limit
 from ...run.log import Display, MetricsLog
 from ...run.session import RunLock, Signals
 from ...run.start import check_start, fork, manager_options, record_start, with_best_metric
@@ -26,7 +27,7 @@ def main(arguments=None, experiment_class=Experiment):
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         experiment = experiment_class(config)
-        data, hooks = experiment.data(), experiment.hooks()
+        data, hooks = limit(experiment.data(), config), experiment.hooks()
         state = TrainState(experiment.task(data), data.element_spec, hooks, config)
         config = with_best_metric(config, state)
         with RunLock(experiment.paths):
