@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .durable import RunSettings, absolute, require
+from .durable import ConfigurationError, RunSettings, absolute, require
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ModelConfig:
     dropout: float = 0.3
     """Share of activations dropped before the output."""
     dtype: str = "float32"
-    """Keras dtype policy: float32, float64, mixed_bfloat16."""
+    """Keras dtype policy: float32, float64, mixed_bfloat16, mixed_float16 (scales the loss)."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,22 @@ class OptimizerConfig:
     name: Literal["adam", "adamw", "sgd"] = "adam"
     """The optimizer; sgd uses momentum 0.9."""
     learning_rate: float = 1e-3
-    """Learning rate of the first epoch."""
+    """Learning rate of the first epoch, or after the warm-up."""
+    schedule: Literal["exponential", "constant", "cosine", "steps"] = "exponential"
+    """exponential multiplies the rate by decay after each epoch, steps at the milestones; cosine
+    takes it to 0 at the last step, see --epochs."""
     decay: float = 1.0
-    """Factor on the learning rate for each epoch."""
+    """Factor on the learning rate for each epoch, or for each milestone."""
+    milestones: tuple[int, ...] = ()
+    """With --optimizer.schedule steps: the epochs after which the rate changes."""
+    warmup_steps: int = 0
+    """Steps in which the rate rises from 0."""
+    warmup_epochs: float = 0.0
+    """The same in epochs; both add up."""
+    clip_norm: float | None = None
+    """Scale the gradients down to this norm of all of them together."""
+    clip_value: float | None = None
+    """Cut each number of the gradients off at this size."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,20 @@ class Config(RunSettings):
         require(data.shift >= 0, "data.shift", data.shift, "0 or more")
         require(0 < rate < math.inf, "optimizer.learning-rate", rate, "more than 0")
         require(optimizer.decay > 0, "optimizer.decay", optimizer.decay, "more than 0")
+        ends = optimizer.milestones
+        in_order = ends == tuple(sorted({*ends})) and min(ends, default=1) >= 1
+        require(in_order, "optimizer.milestones", ends, "epochs from 1 up, in their order")
+        if (optimizer.schedule == "steps") != bool(ends):
+            raise ConfigurationError("--optimizer.milestones go with --optimizer.schedule steps.")
+        for name in ("warmup_steps", "warmup_epochs"):
+            warmup = getattr(optimizer, name)
+            flag = f"optimizer.{name.replace('_', '-')}"
+            require(0 <= warmup < math.inf, flag, warmup, "0 or more")
+        limits = {"clip-norm": optimizer.clip_norm, "clip-value": optimizer.clip_value}
+        for name, limit in limits.items():
+            require(limit is None or limit > 0, f"optimizer.{name}", limit, "more than 0")
+        if None not in limits.values():
+            raise ConfigurationError("Give --optimizer.clip-norm or --optimizer.clip-value.")
 
     def identity(self) -> dict[str, Any]:
         """The settings that one run must keep: its steps would mean something else without them."""

@@ -53,6 +53,7 @@ from .run.experiment import Outputs as Outputs
 from .run.experiment import Task as Task
 from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
+from .run.optimization import WarmUp as WarmUp
 from .run.paths import RunPaths as RunPaths
 from .run.session import (
     RunLock as RunLock,

@@ -35,7 +35,7 @@ class Classification(Task):
             )
         model = build_model(config.model, tuple(x.shape[1:]), classes)
         self.models = {"model": model}
-        self.optimizers = {"optimizer": build_optimizer(config.optimizer, data.steps_per_epoch)}
+        self.optimizers = {"optimizer": build_optimizer(config, data)}
         self._classes = classes
 
     def loss(self, y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:

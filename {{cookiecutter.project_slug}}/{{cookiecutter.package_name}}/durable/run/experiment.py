@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import tensorflow as tf
 
-from ..compat import keras
+from ..compat import apply_gradients, keras, scale_loss
 from ..data.protocol import Data, DataSpec
 from .paths import RunPaths
 
@@ -153,8 +153,8 @@ class Task(Protocol):
             loss = self.mean_loss(batch, outputs)
             for penalty in (term for model in self.models.values() for term in model.losses):
                 loss += tf.cast(penalty, loss.dtype)
-        gradients = tape.gradient(loss, variables)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
+            scaled = scale_loss(optimizer, loss)
+        apply_gradients(optimizer, tape.gradient(scaled, variables), variables)
         return outputs, loss
 
     def mean_loss(self, batch: Batch, outputs: Outputs) -> tf.Tensor:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ..checkpoint.graph import ObjectGraph
 from ..checkpoint.naming import models_of, named_layers, variable_paths
-from ..compat import keras, variables_of
+from ..compat import keras, loss_scale, variables_of
 from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
 from .experiment import Batch, Hook, Outputs, Task
@@ -92,9 +92,12 @@ class TrainState:
     def update_means(self, batch: Batch, outputs: Outputs, loss: tf.Tensor) -> None:
         """Takes a batch into the means of the training; called inside a `tf.function`.
 
-        Remembers the first step whose loss is not a finite number.
+        Remembers the first step whose loss is not a finite number. Where the loss is scaled, such a
+        step is dropped and the next scale is half of it: it counts when that is over, at 1.
         """
         is_first = ~tf.math.is_finite(loss) & (self._bad_step == 0)
+        for scale in map(loss_scale, self.task.optimizers.values()):
+            is_first &= scale is None or scale <= 1
         self._bad_step.assign(tf.where(is_first, self.step + 1, self._bad_step))
         self.line.update(batch, outputs, loss)
         self.epoch.update(batch, outputs, loss)
