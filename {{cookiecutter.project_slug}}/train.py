@@ -53,9 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return train(config, experiment.paths, data, state, signals)
 
 
-def train(
-    config: Config, paths: Paths, data: Data, state: TrainState, signals: Signals
-) -> int:
+def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: Signals) -> int:
     """Trains to the last step or to a signal, from the newest checkpoint if there is one."""
     manager = start_manager(config, paths, data, state)
     step, last = int(state.step), config.last_step(data.steps_per_epoch)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 from my_experiment import paths
-from my_experiment.config import Config, DataConfig, ModelConfig, OptimizerConfig
+from my_experiment.config import Config, DataConfig, ModelConfig, OptimizerConfig, TaskConfig
 from my_experiment.durable import ConfigurationError
 from my_experiment.durable.data.protocol import SavedSpec
 from my_experiment.models import MODELS, build_model
@@ -48,6 +48,8 @@ def test_what_cannot_be_built_is_refused(settings, message):
     ("settings", "message"),
     [
         ({"optimizer": OptimizerConfig(learning_rate=float("inf"))}, "--optimizer.learning-rate"),
+        ({"task": TaskConfig(label_smoothing=1.0)}, "--task.label-smoothing 1.0"),
+        ({"task": TaskConfig(class_weights=(1.0, -1.0))}, "--task.class-weights (1.0, -1.0)"),
         ({"optimizer": OptimizerConfig(schedule="steps")}, "--optimizer.milestones go with"),
         ({"optimizer": OptimizerConfig(milestones=(3,))}, "--optimizer.milestones go with"),
         (

@@ -29,6 +29,10 @@ class TaskConfig:
 
     name: str = "classification"
     """A name of the registry of tasks: classification or your own."""
+    label_smoothing: float = 0.0
+    """Share of a label's probability that is spread evenly over all classes."""
+    class_weights: tuple[float, ...] = ()
+    """How much the examples of each class count in the loss; by default all the same."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,10 @@ class Config(RunSettings):
         rate = optimizer.learning_rate
         require(min(model.hidden, default=1) >= 1, "model.hidden", model.hidden, "sizes from 1 up")
         require(0 <= model.dropout < 1, "model.dropout", model.dropout, "from 0 to below 1")
+        smoothing, weights = self.task.label_smoothing, self.task.class_weights
+        require(0 <= smoothing < 1, "task.label-smoothing", smoothing, "from 0 to below 1")
+        are_weights = all(0 <= weight < math.inf for weight in weights)
+        require(are_weights, "task.class-weights", weights, "0 or more for each class")
         require(0 < data.validation < 1, "data.validation", data.validation, "between 0 and 1")
         require(data.batch_size >= 1, "data.batch-size", data.batch_size, "at least 1")
         require(data.shift >= 0, "data.shift", data.shift, "0 or more")
@@ -123,6 +131,8 @@ class Config(RunSettings):
         """The settings that one run must keep: its steps would mean something else without them."""
         return super().identity() | {
             "task": self.task.name,
+            "task.label_smoothing": self.task.label_smoothing,
+            "task.class_weights": list(self.task.class_weights),
             "data.batch_size": self.data.batch_size,
             "data.validation": self.data.validation,
             "data.shift": self.data.shift,

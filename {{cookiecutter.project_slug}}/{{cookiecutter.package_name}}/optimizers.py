@@ -3,8 +3,6 @@
 from .config import Config, OptimizerConfig
 from .durable import DataSpec, WarmUp, keras
 
-schedules = keras.optimizers.schedules
-
 
 def build_optimizer(config: Config, data: DataSpec) -> keras.optimizers.Optimizer:
     """Builds the optimizer that the configuration names.
@@ -29,10 +27,9 @@ def build_optimizer(config: Config, data: DataSpec) -> keras.optimizers.Optimize
 
 def build_schedule(
     config: OptimizerConfig, steps_per_epoch: int, last_step: int
-) -> schedules.LearningRateSchedule:
+) -> keras.optimizers.schedules.LearningRateSchedule:
     """Builds the schedule of the learning rate, a function of the step."""
-    rate = config.learning_rate
-    schedule: schedules.LearningRateSchedule
+    rate, schedules = config.learning_rate, keras.optimizers.schedules
     if config.schedule == "cosine":
         schedule = schedules.CosineDecay(rate, last_step)
     elif config.schedule == "steps":

@@ -37,9 +37,17 @@ class Classification(Task):
         self.models = {"model": model}
         self.optimizers = {"optimizer": build_optimizer(config, data)}
         self._classes = classes
+        self._smoothing, self._weights = config.task.label_smoothing, config.task.class_weights
+        if self._weights and len(self._weights) != classes:
+            raise ConfigurationError(
+                f"--task.class-weights are {len(self._weights)}, and there are {classes} classes."
+            )
 
     def loss(self, y: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
         """The cross-entropy of each example in nats: (batch,) float32, or float64 for an ensemble.
+
+        Weights of classes and smoothed labels (Szegedy et al. 2016, section 7) count in validation
+        too, so that `val_loss` is the mean of the same quantity.
 
         Raises:
             ValueError: the model does not give a logit for each class.
@@ -49,7 +57,13 @@ class Classification(Task):
                 f"the model gives {outputs.shape}, and not (batch, {self._classes}) logits."
             )
         logits = outputs if outputs.dtype == tf.float64 else tf.cast(outputs, tf.float32)
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
+        if self._smoothing:
+            even = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+            losses += self._smoothing * (even - losses)
+        if self._weights:
+            losses *= tf.gather(tf.constant(self._weights, losses.dtype), y)
+        return losses
 
     def metrics(self) -> dict[str, keras.metrics.Metric]:
         """The share of examples whose class has the highest logit."""

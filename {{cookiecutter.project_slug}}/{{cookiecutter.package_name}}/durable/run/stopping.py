@@ -48,7 +48,7 @@ class EarlyStopping(Hook):
         }
 
     @property
-    def stop(self) -> str | None:  # type: ignore[override]  (it follows from what is restored)
+    def stop(self) -> str | None:  # type: ignore[override]  # it follows from what is restored
         """Why the run should end, once the patience is over."""
         waited = int(self._waited)
         if waited < self._patience:
