@@ -138,6 +138,7 @@ def build_train_steps(state: TrainState) -> Callable[[Iterator[Batch], tf.Tensor
             batch = next(batches)
             outputs, loss = task.step(batch)  # forward, backward and the update of the weights
             state.update_means(batch, outputs, loss)
+            state.average_weights()
             state.step.assign_add(1)
 
     return train_steps

@@ -150,7 +150,7 @@ def role_in_run(path: str, *, is_run: bool) -> str:
     """
     if path.startswith("metrics/"):
         return "metric"
-    added = (role for role in ADDED if f"/{role}/" in f"/{path}")
+    added = (role for role in ADDED if path.startswith((f"{role}/", f"hooks/{role}/")))
     return next(added, "run") if is_run else "run"
 
 

@@ -31,6 +31,7 @@ COUNTS = (
     "best_to_keep",
     "overfit_batches",
     "limit_validation",
+    "accumulate",
 )
 
 Settings = TypeVar("Settings", bound="RunSettings")
@@ -91,6 +92,12 @@ class RunSettings:
     """Show the traceback of an error."""
     max_steps: int | None = None
     """Train up to this many steps in all, if --epochs are not over before."""
+    accumulate: int = 1
+    """Train on each batch in so many slices, and average their gradients: the step of the whole
+    batch, but for batch normalisation and dropout, in the memory of a slice."""
+    ema: float | None = None
+    """Keep an average of the weights, of which so much stays at each step, such as 0.999; see
+    evaluate.py --weights ema."""
     overfit_batches: int | None = None
     """To find mistakes: train on the first so many batches again and again."""
     limit_validation: int | None = None
@@ -114,6 +121,7 @@ class RunSettings:
         require(self.max_to_keep >= 2, "max-to-keep", self.max_to_keep, "at least 2")
         require(hours is None or hours > 0, "keep-every-hours", hours, "more than 0")
         require(0 < self.save_budget < 1, "save-budget", self.save_budget, "between 0 and 1")
+        require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1")
         for name in COUNTS:
             count = getattr(self, name)
             require(count is None or count >= 1, name.replace("_", "-"), count, "at least 1")

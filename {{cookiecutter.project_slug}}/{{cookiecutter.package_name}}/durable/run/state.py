@@ -15,6 +15,7 @@ from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
 from .experiment import Batch, Hook, Outputs, Task
 from .means import Means
+from .optimization import WeightAverage
 from .settings import RunSettings
 from .stopping import early_stopping
 
@@ -45,6 +46,7 @@ class TrainState:
         epoch: the means since the epoch began.
         untracked: what a step uses and TensorFlow does not find, by name: the state of dropout's
             random generators, and in Keras 3 the layers held in lists.
+        average: of the weights, where --ema is set; else None.
         hooks: those that were given, and the one that stops the run early, where that is set.
 
     Raises:
@@ -60,12 +62,14 @@ class TrainState:
         config: RunSettings | None = None,
     ) -> None:
         config = RunSettings() if config is None else config
-        require_names(task)
+        require_names(task, OTHER_PARTS if config.ema is None else {*OTHER_PARTS, "ema"})
+        slice_batches(task, element_spec, config.accumulate)
         build(task, element_spec)
         self.task = task
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.line, self.epoch = Means(task), Means(task)
         require_fitting(task, any_batch_size(element_spec))
+        self.average = None if config.ema is None else WeightAverage(task, config.ema)
         # Not a part of it: a state with such a loss is not saved.
         self._bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.hooks = [*hooks, *early_stopping(config, task)]
@@ -81,6 +85,8 @@ class TrainState:
             "metrics": {"line": self.line.variables, "epoch": self.epoch.variables},
             "untracked": self.untracked,
         }
+        if self.average is not None:
+            parts["ema"] = self.average.variables
         hooks = {hook.name: dict(hook.variables) for hook in self.hooks if hook.variables}
         return {**parts, "hooks": hooks} if hooks else parts
 
@@ -102,6 +108,11 @@ class TrainState:
         self.line.update(batch, outputs, loss)
         self.epoch.update(batch, outputs, loss)
 
+    def average_weights(self) -> None:
+        """Takes the weights after a step into their average, where --ema is set; in a graph."""
+        if self.average is not None:
+            self.average.update()
+
     @property
     def first_bad_step(self) -> int | None:
         """The first step whose loss was not a finite number."""
@@ -114,15 +125,35 @@ class TrainState:
             self.epoch.reset()
 
 
-def require_names(task: Task) -> None:
+def require_names(task: Task, others: set[str]) -> None:
     """Raises ConfigurationError if two parts of the checkpoint would have one name."""
-    names = [*task.models, *task.optimizers, *OTHER_PARTS]
+    names = [*task.models, *task.optimizers, *others]
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(
                 f"{name!r} of {type(task).__name__} is taken: models and optimizers need names of "
-                f"their own, other than {', '.join(sorted(OTHER_PARTS))}."
+                f"their own, other than {', '.join(sorted(others))}."
             )
+
+
+def slice_batches(task: Task, element_spec: Any, count: int) -> None:
+    """Lets a task train on each batch in slices, whose gradients are averaged.
+
+    Raises:
+        ConfigurationError: its batches have no such slices, or its step is its own.
+    """
+    size = tf.nest.flatten(element_spec)[0].shape[0]
+    if count > 1 and type(task).step is not Task.step:
+        raise ConfigurationError(
+            f"--accumulate {count} is not possible: {type(task).__name__} has a step of its own, "
+            "which would have to do it."
+        )
+    if count > 1 and (size is None or size % count):
+        raise ConfigurationError(
+            f"--accumulate {count} is not possible: batches of {size or 'any number of'} examples "
+            "have no so many equal slices."
+        )
+    task.slices = count
 
 
 def build(task: Task, element_spec: Any) -> None:

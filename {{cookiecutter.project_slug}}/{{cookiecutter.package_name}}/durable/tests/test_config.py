@@ -24,6 +24,8 @@ from .program.experiment import Config, DataConfig, ModelConfig
         ({"best_to_keep": 0}, "--best-to-keep 0 is not possible: give at least 1"),
         ({"overfit_batches": 0}, "--overfit-batches 0 is not possible: give at least 1"),
         ({"limit_validation": 0}, "--limit-validation 0 is not possible: give at least 1"),
+        ({"accumulate": 0}, "--accumulate 0 is not possible: give at least 1"),
+        ({"ema": 1.0}, "--ema 1.0 is not possible: give between 0 and 1"),
         ({"patience": 0}, "--patience 0 is not possible: give at least 1"),
         ({"max_steps": 0}, "--max-steps 0 is not possible: give at least 1"),
         ({"keep_every_hours": 0.0}, "--keep-every-hours 0"),

@@ -5,10 +5,13 @@ import pytest
 import tensorflow as tf
 
 from ..compat import keras, learning_rate_at, loss_scale
+from ..errors import ConfigurationError
 from ..run.experiment import Task
 from ..run.optimization import WarmUp
+from ..run.settings import RunSettings
 from ..run.state import TrainState
 from .helpers import manager_of, values_of
+from .tasks import Adversarial, images
 
 layers = keras.layers
 SPEC = (tf.TensorSpec((8, 3)), tf.TensorSpec((8,)))
@@ -99,3 +102,69 @@ def test_what_no_scale_can_mend_ends_the_run():
     assert state.first_bad_step is None
     trained(state, *[batch(1e9)] * 2)
     assert state.first_bad_step == 15
+
+
+class Words(Regression):
+    """Texts of four words with weights: the gradient of an embedding is sparse."""
+
+    def __init__(self):
+        super().__init__(penalty=0.1)
+        words = layers.Embedding(5, 3, name="words")
+        stack = [words, layers.Flatten(), layers.Dense(1, kernel_regularizer="l2", name="b")]
+        self.models = {"model": keras.Sequential([keras.Input((4,), dtype="int32"), *stack])}
+        self.optimizers = {"optimizer": keras.optimizers.SGD(0.1, momentum=0.9)}
+
+
+def words():
+    random = np.random.default_rng(6)
+    x, y, weight = random.integers(0, 5, (8, 4)), random.normal(size=8), random.uniform(size=8)
+    return tf.constant(x, tf.int32), tf.constant(y, tf.float32), tf.constant(weight, tf.float32)
+
+
+@pytest.mark.parametrize(("kind", "batch"), [(Regression, batch), (Words, words)])
+def test_slices_of_a_batch_make_the_step_of_the_whole(kind, batch):
+    spec = tf.nest.map_structure(tf.TensorSpec.from_tensor, batch())
+    whole = TrainState(kind(), spec)
+    sliced = TrainState(kind(), spec, config=RunSettings(accumulate=4))
+    losses = trained(whole, batch(), batch(), batch())
+    np.testing.assert_allclose(trained(sliced, batch(), batch(), batch()), losses, rtol=1e-5)
+    for a, b in zip(sliced.task.model.weights, whole.task.model.weights, strict=True):
+        np.testing.assert_allclose(tf.convert_to_tensor(a), tf.convert_to_tensor(b), rtol=1e-4)
+    assert sliced.parts.keys() == whole.parts.keys(), "there is nothing to save"
+    assert sliced.line.result() == pytest.approx(whole.line.result(), rel=1e-5)
+
+
+def test_batches_without_equal_slices_and_steps_of_their_own_are_refused():
+    with pytest.raises(ConfigurationError, match=r"accumulate 3 .* batches of 8 examples have no"):
+        TrainState(Regression(), SPEC, config=RunSettings(accumulate=3))
+    unknown = tf.nest.map_structure(lambda spec: tf.TensorSpec((None, *spec.shape[1:])), SPEC)
+    with pytest.raises(ConfigurationError, match="batches of any number of examples have no"):
+        TrainState(Regression(), unknown, config=RunSettings(accumulate=2))
+    with pytest.raises(ConfigurationError, match="Adversarial has a step of its own"):
+        TrainState(Adversarial(), images().element_spec, config=RunSettings(accumulate=2))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_average_begins_with_the_first_step_and_goes_on_after_a_restore(tmp_path, dtype):
+    def averaged():
+        return TrainState(Regression(dtype=dtype), SPEC, config=RunSettings(ema=0.9))
+
+    def steps(state, count):
+        found = []
+        for _ in range(count):
+            trained(state, batch())
+            state.average_weights()
+            found.append([w.astype(np.float64) for w in state.task.model.get_weights()])
+        return found
+
+    state = averaged()
+    history = steps(state, 2)
+    manager_of(state, tmp_path).save()
+    state = averaged()
+    manager_of(state, tmp_path).restore_or_initialize()
+    history += steps(state, 2)
+    state.average.put_in()
+    shares = [0.9**3, 0.1 * 0.9**2, 0.1 * 0.9, 0.1]
+    for place, average in enumerate(state.task.model.get_weights()):
+        expected = sum(s * weights[place] for s, weights in zip(shares, history, strict=True))
+        np.testing.assert_allclose(average, expected, rtol=1e-5 if dtype == "float32" else 2e-3)

@@ -56,7 +56,7 @@ def test_patience_begins_and_ends_in_any_run_and_anew_in_a_fork(root, capsys):
     small = ["--model.hidden", 8]
     assert train(root, *small, "--epochs", 1) == 0
     assert train(root, *small, "--epochs", 2, "--patience", 1) == 0
-    assert "Early stopping begins now: ckpt-44 has none." in capsys.readouterr().out
+    assert "Early stopping begins now: ckpt-44 has none that fits." in capsys.readouterr().out
     fork = ["--run", "fork", "--fork-from", "default", "--patience", 1, "--epochs", 3]
     assert train(root, *small, *fork) == 0
     values = saved_values(checkpoints_of(root, "fork") / "ckpt-88")

@@ -1,5 +1,7 @@
 """How far to train, and on what: each exact across a stop."""
 
+import json
+
 import pytest
 
 from ..run.debugging import LimitedData
@@ -81,3 +83,47 @@ def test_a_run_on_few_batches_is_exact_and_is_not_gone_on_with_as_another(root, 
     assert accuracy == pytest.approx(round(accuracy * 64) / 64), "of two batches of 32"
     assert train("straight", "--epochs", 3) == 3
     assert "overfit_batches" in capsys.readouterr().err
+
+
+AVERAGED = ["--ema", 0.99, "--accumulate", 4, "--max-to-keep", 9]
+
+
+def test_the_average_of_the_weights_is_exact_evaluated_and_exported(root, train, capsys):
+    assert train("stopped", *AVERAGED, "--epochs", 2, "--max-steps", 50) == 0
+    assert train("stopped", *AVERAGED, "--epochs", 2) == 0
+    assert train("straight", *AVERAGED, "--epochs", 2) == 0
+    expected = saved_values(checkpoint(root, "straight", 88))
+    assert saved_values(checkpoint(root, "stopped", 88)) == expected
+    assert any(key.startswith("ema/") for key in expected)
+
+    of_run = ["--root", root, "--run", "straight"]
+    found = {}
+    for weights in ("trained", "ema"):
+        capsys.readouterr()
+        assert run_main(commands.evaluate, *of_run, "--weights", weights, "--json") == 0
+        found[weights] = json.loads("{" + capsys.readouterr().out.partition("{")[2])
+        arguments = ["export", *of_run, "--weights", weights, "--forms", "arrays"]
+        assert run_main(commands.main, *arguments) == 0
+    assert found["trained"]["val_loss"] == log_of(root / "runs/straight")[-1]["val_loss"]
+    assert found["ema"]["val_loss"] != found["trained"]["val_loss"]
+    assert found["ema"]["folder"] != found["trained"]["folder"]
+    exports = root / "runs/straight/exports"
+    trained, average = (next((exports / n).glob("*.npz")) for n in ("ckpt-88", "ckpt-88-ema"))
+    assert trained.read_bytes() != average.read_bytes()
+
+
+def test_an_average_begins_and_ends_in_any_run_and_its_fork_goes_on(root, train, capsys):
+    assert train("default", "--epochs", 1) == 0
+    assert train("default", "--epochs", 2, "--ema", 0.9) == 0
+    assert "The average of the weights begins now: ckpt-44" in capsys.readouterr().out
+    evaluated = [commands.evaluate, "--root", root, "--weights", "ema", "--at"]
+    assert run_main(*evaluated, 44) == 2
+    assert "ckpt-44 has no average of its weights" in capsys.readouterr().err
+    fork = ["--fork-from", "default", "--ema", 0.9, "--epochs", 3]
+    assert train("fork", *fork, "--max-steps", 89) == 0
+    values = saved_values(checkpoint(root, "fork", 89))
+    (updates,) = [values[key] for key in values if key.startswith("ema/updates")]
+    assert int.from_bytes(updates, "little") == 45
+    assert train("default", "--epochs", 3) == 0
+    assert "The average of the weights in ckpt-88 is not gone on with." in capsys.readouterr().err
+    assert not any(key.startswith("ema/") for key in saved_values(checkpoint(root, "default", 132)))

@@ -105,6 +105,7 @@ def build_train_steps(state):
             batch = next(batches)
             outputs, loss = state.task.step(batch)
             state.update_means(batch, outputs, loss)
+            state.average_weights()
             state.step.assign_add(1)
 
     return train_steps
