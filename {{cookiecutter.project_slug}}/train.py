@@ -18,6 +18,7 @@ from {{ cookiecutter.package_name }}.durable import (
     Display,
     FiniteGuard,
     MetricsLog,
+    Profiler,
     RunLock,
     Signals,
     TrainState,
@@ -69,8 +70,10 @@ def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: 
     with (
         MetricsLog(paths, step, state.hooks) as metrics_log,
         Display(last, data.steps_per_epoch, step) as display,
+        Profiler(config, paths) as profiler,
     ):
         while step < last:
+            profiler.at(step)
             # A chunk of steps in one graph, up to the next at which something else is to be done.
             stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
             count = min(chunk, stop_at - step)

@@ -44,6 +44,7 @@ from .errors import (
 from .files import absolute as absolute
 from .run.cadence import Cadence as Cadence
 from .run.command_line import parse_settings as parse_settings
+from .run.debugging import Profiler as Profiler
 from .run.debugging import limit as limit
 from .run.experiment import Batch as Batch
 from .run.experiment import Experiment as Experiment

@@ -177,6 +177,8 @@ class Card:
         origin: what the run was started from; None where it started from scratch.
         batch: how many batches of the epoch after those were trained, where `fit` counts them.
         rates: the learning rates that optimizers were made with, by the path of their variable.
+        commit: of the code, in git; None where that is not known.
+        changed: whether its files were others than those of the commit.
         versions: of TensorFlow, Keras and Python.
         created: when it was made, ISO 8601 in UTC.
     """
@@ -191,6 +193,8 @@ class Card:
     origin: Origin | None = None
     batch: int = 0
     rates: dict[str, float] = field(default_factory=dict)
+    commit: str | None = None
+    changed: bool = False
     versions: dict[str, str] = field(default_factory=versions)
     created: str = field(default_factory=now)
 
@@ -198,6 +202,11 @@ class Card:
     def place(self) -> str:
         """Where in the run it is: step 440 (epoch 10)."""
         return f"step {self.step}" + ("" if self.epoch is None else f" (epoch {self.epoch})")
+
+    @property
+    def code(self) -> str | None:
+        """What code wrote it, in few words."""
+        return f"{self.commit} with changes" if self.changed else self.commit
 
     def to_json(self) -> str:
         """The card as it is saved."""
@@ -235,6 +244,8 @@ KINDS = {
     "batch": int,
     "steps_per_epoch": (int, NoneType),
     "created": str,
+    "commit": (str, NoneType),
+    "changed": bool,
     "metrics": {ANY: NUMBER},
     "rates": {ANY: NUMBER},
     "versions": {ANY: str},

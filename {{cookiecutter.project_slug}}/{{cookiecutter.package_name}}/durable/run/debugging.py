@@ -1,12 +1,17 @@
-"""Less of everything, to find out quickly whether a model can learn and a run comes to its end."""
+"""To find mistakes: less data, and where the time goes."""
 
+import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
 
 from ..data.protocol import Data
-from .settings import RunSettings
+from .paths import RunPaths
+from .settings import RunSettings, steps_to_profile
+
+log = logging.getLogger(__name__)
 
 
 class LimitedData:
@@ -59,3 +64,29 @@ def limit(data: Data, config: RunSettings) -> Data:
     if config.overfit_batches is None and config.limit_validation is None:
         return data
     return LimitedData(data, config.overfit_batches, config.limit_validation)
+
+
+class Profiler(AbstractContextManager["Profiler"]):
+    """Records, for TensorBoard, what the steps that --profile names spend their time on."""
+
+    def __init__(self, config: RunSettings, paths: RunPaths) -> None:
+        self._steps = steps_to_profile(config.profile)
+        self._folder = str(paths.tensorboard)
+        self._is_running = False
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def at(self, step: int) -> None:
+        """Begins or ends, if it is time for that; call it between two chunks of steps."""
+        if step in self._steps and not self._is_running:
+            tf.profiler.experimental.start(self._folder)
+            self._is_running = True
+        elif step not in self._steps:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._is_running:
+            self._is_running = False
+            tf.profiler.experimental.stop()
+            log.info("Saved a profile in %s: see it in TensorBoard.", self._folder)

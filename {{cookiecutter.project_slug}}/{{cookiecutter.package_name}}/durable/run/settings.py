@@ -98,6 +98,9 @@ class RunSettings:
     ema: float | None = None
     """Keep an average of the weights, of which so much stays at each step, such as 0.999; see
     evaluate.py --weights ema."""
+    profile: str | None = None
+    """FROM:TO, such as 100:110: record for TensorBoard what the steps after FROM, up to TO, spend
+    their time on."""
     overfit_batches: int | None = None
     """To find mistakes: train on the first so many batches again and again."""
     limit_validation: int | None = None
@@ -125,6 +128,7 @@ class RunSettings:
         for name in COUNTS:
             count = getattr(self, name)
             require(count is None or count >= 1, name.replace("_", "-"), count, "at least 1")
+        steps_to_profile(self.profile)
         if not re.fullmatch(r"epoch|auto|[1-9]\d*", self.save_every):
             seconds_of("save-every", self.save_every)
         shortest = seconds_of("save-shortest", self.save_shortest)
@@ -172,6 +176,19 @@ def seconds_of(name: str, time: str) -> float:
             f"--{name} {time!r} is not possible: give {hint}a time such as 30s, 10m or 2h."
         )
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def steps_to_profile(profile: str | None) -> range:
+    """The steps, as counted before each, that --profile FROM:TO names; none where it is None.
+
+    Raises:
+        ConfigurationError: it is not of that form.
+    """
+    match = re.fullmatch(r"(\d+):(\d+)", profile or "0:0")
+    steps = range(int(match[1]), int(match[2])) if match else range(0)
+    possible = profile is None or len(steps) > 0
+    require(possible, "profile", profile, "two steps FROM:TO in their order, such as 100:110")
+    return steps
 
 
 def record_config(config: RunSettings, path: epath.Path) -> None:

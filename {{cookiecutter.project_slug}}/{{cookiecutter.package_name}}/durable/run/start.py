@@ -1,8 +1,10 @@
 """How a run begins: from scratch, resumed, or from a state that was made elsewhere."""
 
 import logging
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -27,6 +29,8 @@ from .state import TrainState
 from .stopping import best_metric
 
 log = logging.getLogger(__name__)
+
+GIT_TIMEOUT = 10  # seconds; a run is worth more than to wait for a slow file system
 
 
 def check_start(config: RunSettings, paths: RunPaths, manager: CheckpointManager) -> None:
@@ -126,10 +130,26 @@ def manager_options(config: RunSettings, paths: RunPaths, data: Data) -> dict[st
         "steps_per_epoch": data.steps_per_epoch,
         "element_spec": spec_as_json(data.element_spec),
         "settings": asdict(config),
+        "code": version_of_code(),
         "identity": config.identity() | dict(data.identity),
         "background": is_background(config.save_mode),
         "max_failures": config.max_save_failures,
     }
+
+
+def version_of_code() -> dict[str, Any]:
+    """The git commit of this project's code, and whether files were changed since; else nothing."""
+    # It must not lock the index: the user may be committing.
+    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).resolve().parent)]
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": GIT_TIMEOUT}
+    try:
+        commit, changes = (
+            subprocess.run([*git, *words], check=True, **options).stdout  # noqa: S603
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit yet
+        return {}
+    return {"commit": commit.strip(), "changed": bool(changes)}
 
 
 def is_background(save_mode: str) -> bool:

@@ -26,6 +26,8 @@ from .program.experiment import Config, DataConfig, ModelConfig
         ({"limit_validation": 0}, "--limit-validation 0 is not possible: give at least 1"),
         ({"accumulate": 0}, "--accumulate 0 is not possible: give at least 1"),
         ({"ema": 1.0}, "--ema 1.0 is not possible: give between 0 and 1"),
+        ({"profile": "10"}, "--profile 10 is not possible: give two steps FROM:TO"),
+        ({"profile": "20:20"}, "--profile 20:20 is not possible: give two steps FROM:TO"),
         ({"patience": 0}, "--patience 0 is not possible: give at least 1"),
         ({"max_steps": 0}, "--max-steps 0 is not possible: give at least 1"),
         ({"keep_every_hours": 0.0}, "--keep-every-hours 0"),

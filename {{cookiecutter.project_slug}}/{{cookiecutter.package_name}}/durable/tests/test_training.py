@@ -1,9 +1,12 @@
 """How far to train, and on what: each exact across a stop."""
 
 import json
+import subprocess
 
 import pytest
 
+from ..checkpoint.card import read_card
+from ..run import start as start_module
 from ..run.debugging import LimitedData
 from .helpers import log_of, run_main, saved_values, steps_in
 from .program import commands, training
@@ -127,3 +130,45 @@ def test_an_average_begins_and_ends_in_any_run_and_its_fork_goes_on(root, train,
     assert train("default", "--epochs", 3) == 0
     assert "The average of the weights in ckpt-88 is not gone on with." in capsys.readouterr().err
     assert not any(key.startswith("ema/") for key in saved_values(checkpoint(root, "default", 132)))
+
+
+def test_a_profile_of_some_steps_is_kept_and_changes_nothing(root, train, capsys):
+    assert train("profiled", "--epochs", 1, "--profile", "5:8") == 0
+    assert "Saved a profile in" in capsys.readouterr().out
+    assert list((root / "runs/profiled/tensorboard").rglob("*.xplane.pb"))
+    assert train("straight", "--epochs", 1) == 0
+    expected = saved_values(checkpoint(root, "straight", 44))
+    assert saved_values(checkpoint(root, "profiled", 44)) == expected
+    assert train("profiled", "--epochs", 2, "--profile", "5:8") == 0, "those steps are over"
+    assert "Saved a profile in" not in capsys.readouterr().out
+
+
+def git(folder, *words):
+    settings = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    command = ["git", "-C", str(folder), *settings, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_commit_of_the_code_is_in_the_card_shown_and_compared(
+    root, train, tmp_path, monkeypatch, capsys
+):
+    code = tmp_path / "code"
+    code.mkdir()
+    monkeypatch.setattr(start_module, "__file__", str(code / "start.py"))
+    assert train("other", "--epochs", 1) == 0
+    assert read_card(checkpoint(root, "other", 44)).commit is None, "there is no repository"
+
+    git(code, "init")
+    git(code, "commit", "--allow-empty", "--message", "One")
+    commit = git(code, "rev-parse", "HEAD")
+    assert train("clean", "--epochs", 1) == 0
+    (code / "new.py").touch()
+    assert train("changed", "--epochs", 1) == 0
+    capsys.readouterr()
+    common = ["--root", root, "--run", "changed"]
+    assert run_main(commands.main, "show", *common, "--quick") == 0
+    assert f"{commit} with changes" in capsys.readouterr().out.replace("\n" + " " * 16, " ")
+    assert run_main(commands.main, "diff", "clean@44", "changed@44", *common) == 1
+    told = capsys.readouterr().out
+    assert f"{commit} in clean@44, {commit} with changes in changed@44" in told
+    assert run_main(commands.main, "diff", "clean@44", "other@44", *common) == 0

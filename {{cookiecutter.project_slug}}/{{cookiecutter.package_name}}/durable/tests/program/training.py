@@ -8,7 +8,7 @@ import tensorflow as tf
 from ...checkpoint.manager import CheckpointManager
 from ...run.cadence import Cadence
 from ...run.command_line import parse_settings
-from ...run.debugging import limit
+from ...run.debugging import Profiler, limit
 from ...run.log import Display, MetricsLog
 from ...run.session import RunLock, Signals
 from ...run.start import check_start, fork, manager_options, record_start, with_best_metric
@@ -64,10 +64,12 @@ def train_to(last, step, config, data, state, manager, signals, paths):
     cadence, validate, chunk, stop = Cadence(config), Validation(state.task, data), 1, None
     batches = iter(data.batches(config.seed, step, last))
     train_steps = build_train_steps(state)
+    profiler = Profiler(config, paths)
     guard = FiniteGuard(config, paths, state, manager)
     display = Display(last, data.steps_per_epoch, step)
-    with MetricsLog(paths, step, state.hooks) as metrics_log, display:
+    with MetricsLog(paths, step, state.hooks) as metrics_log, display, profiler:
         while step < last and not stop and not state.ended:
+            profiler.at(step)
             stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
             count = min(chunk, stop_at - step)
             began = time.monotonic()
