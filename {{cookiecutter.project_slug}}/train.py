@@ -16,15 +16,18 @@ from {{ cookiecutter.package_name }}.durable import (
     CheckpointManager,
     Data,
     Display,
-    Hook,
+    FiniteGuard,
     MetricsLog,
+    Profiler,
     RunLock,
     Signals,
     TrainState,
     Validation,
     check_start,
     fork,
+    limit,
     manager_options,
+    parse_settings,
     record_start,
     with_best_metric,
 )
@@ -32,56 +35,52 @@ from {{ cookiecutter.package_name }}.experiment import Experiment
 from {{ cookiecutter.package_name }}.paths import Paths
 
 import tensorflow as tf
-import tyro
 
 log = logging.getLogger("{{ cookiecutter.package_name }}.train")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains the run that the command line describes, and returns the exit code."""
-    config = tyro.cli(Config, args=arguments)
+    config = parse_settings(Config, arguments)
     with Signals() as signals:
         tf.keras.utils.set_random_seed(config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         experiment = Experiment(config)
-        data, hooks = experiment.data(), experiment.hooks()
-        state = TrainState(experiment.task(data), data.element_spec, hooks)
+        data, hooks = limit(experiment.data(), config), experiment.hooks()
+        state = TrainState(experiment.task(data), data.element_spec, hooks, config)
         config = with_best_metric(config, state)
         with RunLock(experiment.paths):
-            return train(config, experiment.paths, data, state, hooks, signals)
+            return train(config, experiment.paths, data, state, signals)
 
 
-def train(
-    config: Config,
-    paths: Paths,
-    data: Data,
-    state: TrainState,
-    hooks: Sequence[Hook],
-    signals: Signals,
-) -> int:
-    """Trains to the last epoch or to a signal, from the newest checkpoint if there is one."""
+def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: Signals) -> int:
+    """Trains to the last step or to a signal, from the newest checkpoint if there is one."""
     manager = start_manager(config, paths, data, state)
-    step, last = int(state.step), config.epochs * data.steps_per_epoch
-    if step >= last:
-        return complete(config, step, data.steps_per_epoch)
+    step, last = int(state.step), config.last_step(data.steps_per_epoch)
+    if step >= last or state.ended:
+        return complete(config, step, data.steps_per_epoch, state.ended)
     record_start(config, paths, step, manager)
     cadence = Cadence(config)
     train_steps = build_train_steps(state)
     validate = Validation(state.task, data)
+    guard = FiniteGuard(config, paths, state, manager)
     batches = iter(data.batches(config.seed, step, last))
     chunk = 1
     with (
-        MetricsLog(paths, step, hooks) as metrics_log,
-        Display(config.epochs, data.steps_per_epoch, step) as display,
+        MetricsLog(paths, step, state.hooks) as metrics_log,
+        Display(last, data.steps_per_epoch, step) as display,
+        Profiler(config, paths) as profiler,
     ):
         while step < last:
+            profiler.at(step)
             # A chunk of steps in one graph, up to the next at which something else is to be done.
-            stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every)
+            stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
             count = min(chunk, stop_at - step)
             began = time.monotonic()
             train_steps(batches, tf.constant(count, tf.int64))
             chunk = max(1, int(count / (time.monotonic() - began)))  # about a second
+            guard.check_loss()
             step += count
             display.advance(step)
             epoch, position = divmod(step, data.steps_per_epoch)
@@ -99,10 +98,11 @@ def train(
 
             manager.collect()  # the error of a background save, if it had one
             stop = signals.stop  # looked at once: one that comes later waits for the next chunk
-            ended = next((hook.stop for hook in hooks if hook.stop), None)
+            ended = state.ended
             asked = signals.pop_save_request() or stop or ended
             if asked or step == last or cadence.is_due(step, position == 0):
                 began = time.monotonic()
+                guard.check_weights()
                 # The log first: a checkpoint must not be older than the lines that lead to it.
                 manager.save(metrics=metrics, before=metrics_log.flush)
                 cadence.saved(time.monotonic() - began)
@@ -141,14 +141,17 @@ def build_train_steps(state: TrainState) -> Callable[[Iterator[Batch], tf.Tensor
             batch = next(batches)
             outputs, loss = task.step(batch)  # forward, backward and the update of the weights
             state.update_means(batch, outputs, loss)
+            state.average_weights()
             state.step.assign_add(1)
 
     return train_steps
 
 
-def complete(config: Config, step: int, steps_per_epoch: int) -> int:
-    """Says that nothing is left to do."""
+def complete(config: Config, step: int, steps_per_epoch: int, ended: str | None = None) -> int:
+    """Says that nothing is left to do, and if so, why the run ended before its last step."""
     log.info("Run %r is complete: step %d, epoch %d.", config.run, step, step // steps_per_epoch)
+    if ended:
+        log.info("It ended early: %s", ended)
     return 0
 
 

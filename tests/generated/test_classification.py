@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from matplotlib.figure import Figure
-from my_experiment.config import Config, ModelConfig
+from my_experiment.config import Config, ModelConfig, TaskConfig
 from my_experiment.data import load_data
 from my_experiment.durable import ConfigurationError
 from my_experiment.tasks.classification import Classification, ClassificationFigures, is_image
@@ -24,6 +24,25 @@ def test_the_loss_is_that_of_each_example(task):
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     expected = -np.log(probabilities[np.arange(6), labels])
     np.testing.assert_allclose(task.loss(labels, tf.constant(logits)), expected, rtol=1e-5)
+
+
+def test_labels_are_smoothed_and_classes_weighted():
+    weights = tuple(np.arange(10) / 4)
+    settings = TaskConfig(label_smoothing=0.3, class_weights=weights)
+    config = Config(model=ModelConfig(hidden=(4,)), task=settings)
+    task = Classification(config, load_data(config.data))
+    logits = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
+    labels = np.arange(6)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    targets = 0.7 * np.eye(10)[labels] + 0.03
+    expected = -(targets * logs).sum(axis=1) * np.array(weights)[labels]
+    np.testing.assert_allclose(task.loss(labels, tf.constant(logits)), expected, rtol=1e-5)
+
+
+def test_weights_of_other_classes_are_refused():
+    config = Config(task=TaskConfig(class_weights=(1.0, 2.0)))
+    with pytest.raises(ConfigurationError, match="class-weights are 2, and there are 10 classes"):
+        Classification(config, load_data(config.data))
 
 
 def test_an_ensemble_is_the_mean_of_the_probabilities(task):

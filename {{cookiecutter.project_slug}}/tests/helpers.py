@@ -55,7 +55,7 @@ class Case:
         """Its state, before the first step."""
         experiment = Experiment(self.config)
         data = experiment.data()
-        return TrainState(experiment.task(data), data.element_spec, experiment.hooks())
+        return TrainState(experiment.task(data), data.element_spec, experiment.hooks(), self.config)
 
 
 def find_partners(kind: str, name: str) -> Case | str:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from .durable import RunSettings, {% if cookiecutter.starter != "segmentation" %}absolute, {% endif %}require
+from .durable import ConfigurationError, RunSettings, {% if cookiecutter.starter != "segmentation" %}absolute, {% endif %}require
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ModelConfig:
     """Share of activations dropped before the output of recurrent."""
 {%- endif %}
     dtype: str = "float32"
-    """Keras dtype policy: float32, float64, mixed_bfloat16."""
+    """Keras dtype policy: float32, float64, mixed_bfloat16, mixed_float16 (scales the loss)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,12 @@ class TaskConfig:
 
     name: str = "{{ cookiecutter.starter }}"
     """A name of the registry of tasks: {{ cookiecutter.starter }} or your own."""
-{%- if cookiecutter.starter == "forecasting" %}
+{%- if cookiecutter.starter == "classification" %}
+    label_smoothing: float = 0.0
+    """Share of a label's probability that is spread evenly over all classes."""
+    class_weights: tuple[float, ...] = ()
+    """How much the examples of each class count in the loss; by default all the same."""
+{%- elif cookiecutter.starter == "forecasting" %}
     season: int = 24
     """The naive forecast, which is to be beaten, repeats this many rows."""
 {%- endif %}
@@ -119,9 +124,22 @@ class OptimizerConfig:
     name: Literal["adam", "adamw", "sgd"] = "adam"
     """The optimizer; sgd uses momentum 0.9."""
     learning_rate: float = {{ "1e-3" if cookiecutter.starter == "classification" else "3e-3" }}
-    """Learning rate of the first epoch."""
+    """Learning rate of the first epoch, or after the warm-up."""
+    schedule: Literal["exponential", "constant", "cosine", "steps"] = "exponential"
+    """exponential multiplies the rate by decay after each epoch, steps at the milestones; cosine
+    takes it to 0 at the last step, see --epochs."""
     decay: float = {{ {"classification": "1.0", "segmentation": "0.85", "forecasting": "0.8"}[cookiecutter.starter] }}
-    """Factor on the learning rate for each epoch."""
+    """Factor on the learning rate for each epoch, or for each milestone."""
+    milestones: tuple[int, ...] = ()
+    """With --optimizer.schedule steps: the epochs after which the rate changes."""
+    warmup_steps: int = 0
+    """Steps in which the rate rises from 0."""
+    warmup_epochs: float = 0.0
+    """The same in epochs; both add up."""
+    clip_norm: float | None = None
+    """Scale the gradients down to this norm of all of them together."""
+    clip_value: float | None = None
+    """Cut each number of the gradients off at this size."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +171,12 @@ class Config(RunSettings):
         require(self.task.season >= 1, "task.season", self.task.season, "at least 1")
 {%- endif %}
         require(0 <= model.dropout < 1, "model.dropout", model.dropout, "from 0 to below 1")
+{%- if cookiecutter.starter == "classification" %}
+        smoothing, weights = self.task.label_smoothing, self.task.class_weights
+        require(0 <= smoothing < 1, "task.label-smoothing", smoothing, "from 0 to below 1")
+        are_weights = all(0 <= weight < math.inf for weight in weights)
+        require(are_weights, "task.class-weights", weights, "0 or more for each class")
+{%- endif %}
         require(0 < data.validation < 1, "data.validation", data.validation, "between 0 and 1")
         require(data.batch_size >= 1, "data.batch-size", data.batch_size, "at least 1")
 {%- if cookiecutter.starter == "classification" %}
@@ -167,11 +191,29 @@ class Config(RunSettings):
 {%- endif %}
         require(0 < rate < math.inf, "optimizer.learning-rate", rate, "more than 0")
         require(optimizer.decay > 0, "optimizer.decay", optimizer.decay, "more than 0")
+        ends = optimizer.milestones
+        in_order = ends == tuple(sorted({*ends})) and min(ends, default=1) >= 1
+        require(in_order, "optimizer.milestones", ends, "epochs from 1 up, in their order")
+        if (optimizer.schedule == "steps") != bool(ends):
+            raise ConfigurationError("--optimizer.milestones go with --optimizer.schedule steps.")
+        for name in ("warmup_steps", "warmup_epochs"):
+            warmup = getattr(optimizer, name)
+            flag = f"optimizer.{name.replace('_', '-')}"
+            require(0 <= warmup < math.inf, flag, warmup, "0 or more")
+        limits = {"clip-norm": optimizer.clip_norm, "clip-value": optimizer.clip_value}
+        for name, limit in limits.items():
+            require(limit is None or limit > 0, f"optimizer.{name}", limit, "more than 0")
+        if None not in limits.values():
+            raise ConfigurationError("Give --optimizer.clip-norm or --optimizer.clip-value.")
 
     def identity(self) -> dict[str, Any]:
         """The settings that one run must keep: its steps would mean something else without them."""
         return super().identity() | {
             "task": self.task.name,
+{%- if cookiecutter.starter == "classification" %}
+            "task.label_smoothing": self.task.label_smoothing,
+            "task.class_weights": list(self.task.class_weights),
+{%- endif %}
             "data.batch_size": self.data.batch_size,
             "data.validation": self.data.validation,
 {%- if cookiecutter.starter == "classification" %}

@@ -23,7 +23,7 @@ class DigitAndInk(Task):
             raise ConfigurationError(f"DigitAndInk needs inputs by name, and not {specs}.")
         classes = data.identity["data.classes"]
         self.models = {"model": two_heads.build(config.model, specs, classes)}
-        self.optimizers = {"optimizer": build_optimizer(config.optimizer, data.steps_per_epoch)}
+        self.optimizers = {"optimizer": build_optimizer(config, data)}
 
     def loss(self, y: dict[str, tf.Tensor], outputs: dict[str, tf.Tensor]) -> tf.Tensor:
         """The sum of both losses for each example: (batch,) float32."""

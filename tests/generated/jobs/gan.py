@@ -29,8 +29,7 @@ class GAN(Task):
             "discriminator": adversaries.build_discriminator(config.model, shape),
         }
         self.optimizers = {
-            f"{name}_optimizer": build_optimizer(config.optimizer, data.steps_per_epoch)
-            for name in self.models
+            f"{name}_optimizer": build_optimizer(config, data) for name in self.models
         }
         self._noise = tf.random.Generator.from_seed(config.seed)
 

@@ -36,6 +36,9 @@ from .errors import (
     DamagedCheckpoint as DamagedCheckpoint,
 )
 from .errors import (
+    NotFinite as NotFinite,
+)
+from .errors import (
     NoUsableCheckpoint as NoUsableCheckpoint,
 )
 from .errors import (
@@ -46,6 +49,9 @@ from .errors import (
 )
 from .files import absolute as absolute
 from .run.cadence import Cadence as Cadence
+from .run.command_line import parse_settings as parse_settings
+from .run.debugging import Profiler as Profiler
+from .run.debugging import limit as limit
 from .run.experiment import Batch as Batch
 from .run.experiment import Experiment as Experiment
 from .run.experiment import Figures as Figures
@@ -55,6 +61,7 @@ from .run.experiment import Task as Task
 from .run.experiment import mean_probabilities as mean_probabilities
 from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
+from .run.optimization import WarmUp as WarmUp
 from .run.paths import RunPaths as RunPaths
 from .run.session import (
     RunLock as RunLock,
@@ -90,4 +97,5 @@ from .run.start import (
     with_best_metric as with_best_metric,
 )
 from .run.state import TrainState as TrainState
+from .run.stopping import FiniteGuard as FiniteGuard
 from .run.validation import Validation as Validation

@@ -159,6 +159,28 @@ def learning_rate_variable(optimizer: keras.optimizers.Optimizer) -> tf.Variable
     return None if isinstance(given, dict) else as_variable(inner.learning_rate)
 
 
+def loss_scale(optimizer: keras.optimizers.Optimizer) -> tf.Tensor | None:
+    """What an optimizer multiplies the loss by, so that no gradient is lost in float16; or None."""
+    if not hasattr(optimizer, "inner_optimizer"):
+        return None
+    return tf.convert_to_tensor(optimizer.dynamic_scale if KERAS_3 else optimizer.loss_scale)
+
+
+def scale_loss(optimizer: keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Tensor:
+    """The loss as its optimizer wants it: multiplied, if it scales it."""
+    scale = loss_scale(optimizer)
+    return loss if scale is None else loss * tf.cast(scale, loss.dtype)
+
+
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor], variables: list[Any]
+) -> None:
+    """Updates variables by the gradients of `scale_loss`; Keras 3 divides them by itself."""
+    if not KERAS_3 and hasattr(optimizer, "get_unscaled_gradients"):
+        gradients = optimizer.get_unscaled_gradients(gradients)
+    optimizer.apply_gradients(zip(gradients, variables, strict=True))
+
+
 class _FitPosition:
     """Tells `fit` of Keras 2 where to begin."""
 

@@ -183,6 +183,12 @@ class SaveFailed(UserError):
         )
 
 
+class NotFinite(UserError):
+    """The loss or the weights are no numbers any more. Such a state is never saved."""
+
+    exit_code = 1
+
+
 class CheckpointExists(UserError):
     """A checkpoint would have been overwritten. Nothing was."""
 

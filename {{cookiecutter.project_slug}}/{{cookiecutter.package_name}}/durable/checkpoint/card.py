@@ -36,6 +36,8 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+# Roles of what a setting adds to a run, now or later: it may begin with zeros, or be dropped.
+ADDED = {"early_stopping": "early stopping", "ema": "the average of the weights"}
 AXES = {"axes", "axis"}  # settings that may be counted from the front or from the end
 
 
@@ -48,7 +50,7 @@ class VariableEntry:
         key: its name in TensorFlow's files.
         shape: its shape; None is a length that may change.
         dtype: its type, by name.
-        role: model, optimizer, metric or run. A metric may start anew.
+        role: model, optimizer, metric, run, or one of `ADDED`. A metric may start anew.
     """
 
     path: str
@@ -175,6 +177,8 @@ class Card:
         origin: what the run was started from; None where it started from scratch.
         batch: how many batches of the epoch after those were trained, where `fit` counts them.
         rates: the learning rates that optimizers were made with, by the path of their variable.
+        commit: of the code, in git; None where that is not known.
+        changed: whether its files were others than those of the commit.
         versions: of TensorFlow, Keras and Python.
         created: when it was made, ISO 8601 in UTC.
     """
@@ -189,6 +193,8 @@ class Card:
     origin: Origin | None = None
     batch: int = 0
     rates: dict[str, float] = field(default_factory=dict)
+    commit: str | None = None
+    changed: bool = False
     versions: dict[str, str] = field(default_factory=versions)
     created: str = field(default_factory=now)
 
@@ -196,6 +202,11 @@ class Card:
     def place(self) -> str:
         """Where in the run it is: step 440 (epoch 10)."""
         return f"step {self.step}" + ("" if self.epoch is None else f" (epoch {self.epoch})")
+
+    @property
+    def code(self) -> str | None:
+        """What code wrote it, in few words."""
+        return f"{self.commit} with changes" if self.changed else self.commit
 
     def to_json(self) -> str:
         """The card as it is saved."""
@@ -233,6 +244,8 @@ KINDS = {
     "batch": int,
     "steps_per_epoch": (int, NoneType),
     "created": str,
+    "commit": (str, NoneType),
+    "changed": bool,
     "metrics": {ANY: NUMBER},
     "rates": {ANY: NUMBER},
     "versions": {ANY: str},

@@ -45,6 +45,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         steps_per_epoch: lets cards and messages tell the epoch.
         element_spec: what a batch is, for the cards, as JSON can hold it.
         settings: the configuration, for the cards.
+        code: more of the card: the commit of the code, and whether it was changed.
         identity: the settings that must be the same when a checkpoint is restored.
         background: write in a thread, while training goes on.
         max_failures: how many saves in a row may fail before that is an error.
@@ -73,6 +74,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         steps_per_epoch: int | None = None,
         element_spec: Any = None,
         settings: Mapping[str, Any] | None = None,
+        code: Mapping[str, Any] | None = None,
         identity: Mapping[str, Any] | None = None,
         background: bool = False,
         max_failures: int = 1,
@@ -90,6 +92,7 @@ class CheckpointManager(tf.train.CheckpointManager):
             settings=dict(settings or {}),
             steps_per_epoch=steps_per_epoch,
             element_spec=element_spec,
+            **(code or {}),
         )
         self._identity = dict(identity or {})
         self._background = background
@@ -277,6 +280,7 @@ class CheckpointManager(tf.train.CheckpointManager):
             log.info("Restored %s from %s.", card.place, path)
             self._restorer.put_in_rates(path, card)
             self._restorer.tell_fresh_means(path, card)
+            self._restorer.tell_added(path, card)
             return str(path)
         if self.has_checkpoints:
             raise NoUsableCheckpoint(self._files.folder, damaged)

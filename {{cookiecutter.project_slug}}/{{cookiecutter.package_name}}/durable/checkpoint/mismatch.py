@@ -7,7 +7,7 @@ from math import isclose
 from typing import Any
 
 from ..errors import Difference
-from .card import AXES, LayerEntry, Structure, VariableEntry
+from .card import ADDED, AXES, LayerEntry, Structure, VariableEntry
 
 LAMBDA = "__lambda__"  # as Keras writes it
 SAME_NAMES = {"swish": "silu"}
@@ -94,13 +94,13 @@ def attribute_of(key: str) -> str:
 
 
 def needed(structure: Structure, *, slots: bool = True) -> list[VariableEntry]:
-    """The variables that a run cannot do without: all but the means of its log.
+    """The variables that a run cannot do without: all but the means of its log and what is added.
 
     Args:
         structure: whose variables they are.
         slots: whether those of the optimizers are among them.
     """
-    left_out = {"metric"} if slots else {"metric", "optimizer"}
+    left_out = {"metric", *ADDED} if slots else {"metric", "optimizer", *ADDED}
     return [entry for entry in structure.variables if entry.role not in left_out]
 
 

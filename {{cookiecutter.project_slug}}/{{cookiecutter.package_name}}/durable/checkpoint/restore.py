@@ -15,7 +15,7 @@ from ..compat import learning_rate_variable, whole_number
 from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference, UserError
 from . import bundle
 from .bundle import attempt
-from .card import Card, Structure, VariableEntry, read_card
+from .card import ADDED, Card, Structure, VariableEntry, read_card
 from .graph import ObjectGraph, assign_value, parts_of, read_keys
 from .mismatch import find_differences
 from .naming import optimizers_of
@@ -59,7 +59,8 @@ class Restorer:
     def restore(self, path: epath.Path) -> Card:
         """Restores a checkpoint and gives its card; on an error no variable was changed.
 
-        The means of its log are taken only where it has those of the same metrics.
+        The means of its log are taken only where it has those of the same metrics. What a setting
+        has added since begins with zeros.
 
         Raises:
             CheckpointMismatch: it does not fit.
@@ -71,12 +72,17 @@ class Restorer:
         if differences:
             raise CheckpointMismatch(path, differences, unbuilt(card.structure, self.structure))
         values = read_variables(path, card.structure.variables)
-        if not self._has_means_in(card.structure):
+        if not self._agrees_on("metric", card.structure):
             values |= self._first_means
+        added = {
+            entry.path
+            for entry in self.structure.variables
+            if entry.role in ADDED and not self._agrees_on(entry.role, card.structure)
+        }
         if card.structure.others:
             self._restore_others(path)
         for name, variable in self._variables.items():
-            assign_value(variable, values[name])
+            assign_value(variable, tf.zeros_like(variable) if name in added else values[name])
         return card
 
     def put_in_rates(self, path: epath.Path, card: Card) -> None:
@@ -142,7 +148,9 @@ class Restorer:
         live = {entry.path: (entry.shape, entry.dtype) for entry in self.structure.variables}
         # A slot of the same name means something else to another optimizer.
         left_out = set() if saved.optimizers == self.structure.optimizers else {"optimizer"}
-        left_out |= set() if self._has_means_in(saved) else {"metric"}
+        left_out |= set() if self._agrees_on("metric", saved) else {"metric"}
+        left_out |= {role for role in ADDED if not self._agrees_on(role, saved)}
+        left_out |= {"early_stopping"}  # the patience of a new run begins with it
         fitting = [
             entry
             for entry in saved.variables
@@ -164,16 +172,26 @@ class Restorer:
 
     def tell_fresh_means(self, path: epath.Path, card: Card) -> None:
         """Says so where the means of the log start anew, after a checkpoint was restored."""
-        if not self._has_means_in(card.structure):
+        if not self._agrees_on("metric", card.structure):
             log.info(
                 "The means since the last line of the log, and since the epoch began, start anew: "
                 "%s has those of other metrics.",
                 path.name,
             )
 
-    def _has_means_in(self, saved: Structure) -> bool:
-        """Whether a checkpoint has the means of the same metrics."""
-        return metrics_of(saved) == metrics_of(self.structure)
+    def tell_added(self, path: epath.Path, card: Card) -> None:
+        """Says what begins with this start, and what of the restored checkpoint is given up."""
+        for role, name in ADDED.items():
+            if self._agrees_on(role, card.structure):
+                continue
+            if entries_of(role, self.structure):
+                log.info("%s begins now: %s has none that fits.", name.capitalize(), path.name)
+            else:
+                log.warning("%s in %s is not gone on with.", name.capitalize(), path.name)
+
+    def _agrees_on(self, role: str, saved: Structure) -> bool:
+        """Whether a checkpoint has the same variables of a role."""
+        return entries_of(role, saved) == entries_of(role, self.structure)
 
 
 def initial_rates(
@@ -210,12 +228,12 @@ def unbuilt(saved: Structure, live: Structure) -> list[str]:
     return [text for role, text in calls.items() if counts[0][role] and not counts[1][role]]
 
 
-def metrics_of(structure: Structure) -> set[tuple[str, tuple[int | None, ...], str]]:
-    """The path, the shape and the type of each variable that belongs to a metric."""
+def entries_of(role: str, structure: Structure) -> set[tuple[str, tuple[int | None, ...], str]]:
+    """The path, the shape and the type of each variable of a role."""
     return {
         (entry.path, entry.shape, entry.dtype)
         for entry in structure.variables
-        if entry.role == "metric"
+        if entry.role == role
     }
 
 

@@ -51,24 +51,32 @@ log = logging.getLogger(__name__)
 
 
 class Best:
-    """Keeps the checkpoint that is best by a metric in a directory of its own.
+    """Keeps the checkpoints that are best by a metric in a directory of their own.
 
-    What the best is so far stands in its card, so that a restart knows it.
+    How good they are stands in their cards, so that a restart knows it.
 
     Args:
-        directory: where the copy lies.
+        directory: where the copies lie.
         metric: name of the metric that decides.
         mode: whether the largest or the smallest value is the best.
+        count: how many to keep.
     """
 
-    def __init__(self, directory: epath.PathLike, metric: str, mode: Literal["max", "min"]) -> None:
+    def __init__(
+        self,
+        directory: epath.PathLike,
+        metric: str,
+        mode: Literal["max", "min"],
+        count: int = 1,
+    ) -> None:
         self.directory = epath.Path(directory)
         self.metric = metric
         self.mode = mode
+        self.count = count
         self._waiting: dict[epath.Path, Mapping[str, float]] = {}
 
     def keep_if_better(self, checkpoint: epath.Path, metrics: Mapping[str, float]) -> None:
-        """Keeps a copy of the checkpoint if its metrics are better than the best so far.
+        """Keeps a copy of the checkpoint if it is one of the best so far.
 
         Where that fails, the next call tries it again.
 
@@ -86,34 +94,38 @@ class Best:
         value = metrics.get(self.metric, math.nan)
         if math.isnan(value) or (self.directory / f"{checkpoint.name}.index").exists():
             return
-        name = checkpoint.name.rpartition("-")[0]
-        found = bundle.find_checkpoints(self.directory, name)
-        previous = {outdone: card_if_any(outdone) for outdone in found}
-        cards = [card for card in previous.values() if card]
-        known = [card.metrics[self.metric] for card in cards if self.metric in card.metrics]
-        if not all(self._is_better(value, best) for best in known):
+        found = bundle.find_checkpoints(self.directory, checkpoint.name.rpartition("-")[0])
+        cards = {kept: card_if_any(kept) for kept in found}
+        values = self._values(cards)
+        staying = self._sorted(values)[: self.count]
+        if len(staying) == self.count and not self._is_better(value, values[staying[-1]]):
             return
         bundle.copy(checkpoint, self.directory)
-        for outdone, card in previous.items():
-            if card:
+        staying = staying[: self.count - 1]
+        for outdone in (kept for kept in found if kept not in staying):
+            if cards[outdone]:
                 bundle.remove(outdone)
             else:
                 log.warning("%s does not tell its %s; it is set aside.", outdone, self.metric)
                 bundle.set_aside(outdone)
 
+    def rank(self, checkpoints: Iterable[epath.Path]) -> list[epath.Path]:
+        """Those checkpoints whose cards tell the metric, the best and of equals the first first."""
+        return self._sorted(self._values({path: card_if_any(path) for path in checkpoints}))
+
+    def _values(self, cards: Mapping[epath.Path, Card | None]) -> dict[epath.Path, float]:
+        values = {
+            checkpoint: card.metrics.get(self.metric, math.nan)
+            for checkpoint, card in cards.items()
+            if card
+        }
+        return {path: value for path, value in values.items() if not math.isnan(value)}
+
+    def _sorted(self, values: Mapping[epath.Path, float]) -> list[epath.Path]:
+        return sorted(values, key=values.__getitem__, reverse=self.mode == "max")
+
     def _is_better(self, value: float, best: float) -> bool:
         return value > best if self.mode == "max" else value < best
-
-    def choose_best(self, checkpoints: Iterable[epath.Path]) -> epath.Path | None:
-        """The best of some checkpoints, the first of equals; None where no card tells."""
-        values = {}
-        for checkpoint in checkpoints:
-            card = card_if_any(checkpoint)
-            value = card.metrics.get(self.metric, math.nan) if card else math.nan
-            if not math.isnan(value):
-                values[checkpoint] = value
-        choose = max if self.mode == "max" else min
-        return choose(values, key=values.__getitem__, default=None)
 
 
 def card_if_any(checkpoint: epath.Path) -> Card | None:

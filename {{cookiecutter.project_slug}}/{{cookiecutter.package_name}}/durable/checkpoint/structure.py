@@ -15,7 +15,7 @@ from ..compat import (
 )
 from ..errors import ConfigurationError
 from ..files import without_nan
-from .card import AXES, LayerEntry, Structure, VariableEntry, unique
+from .card import ADDED, AXES, LayerEntry, Structure, VariableEntry, unique
 from .graph import COUNTER, ObjectGraph, parts_of
 from .mismatch import LAMBDA, is_lambda
 from .naming import (
@@ -124,7 +124,8 @@ def describe_variables(
         checkpoint: whose variables they are; its own counter of saves is left out.
         graph: its object graph, where that is known already.
     """
-    paths = variable_paths(parts_of(checkpoint))
+    parts = parts_of(checkpoint)
+    paths = variable_paths(parts)
     described = {}
     taken = {path for path, _ in paths.values()}
     for key, variable in (graph or ObjectGraph(checkpoint)).variables.items():
@@ -134,10 +135,23 @@ def describe_variables(
             path, role = paths[id(variable)]
         else:
             path = unique(key.partition("/.ATTRIBUTES")[0], taken)
-            role = "metric" if path.startswith("metrics/") else "run"
+            role = role_in_run(path, is_run="untracked" in parts)
         entry = VariableEntry(path, key, tuple(variable.shape), variable.dtype.name, role)
         described[path] = (entry, variable)
     return described
+
+
+def role_in_run(path: str, *, is_run: bool) -> str:
+    """The role of a variable that no model and no optimizer has.
+
+    Args:
+        path: of the variable.
+        is_run: whether it is in a `TrainState`; in another checkpoint, its name means nothing.
+    """
+    if path.startswith("metrics/"):
+        return "metric"
+    added = (role for role in ADDED if path.startswith((f"{role}/", f"hooks/{role}/")))
+    return next(added, "run") if is_run else "run"
 
 
 def describe_layers(parts: Mapping[str, Any]) -> list[LayerEntry]:

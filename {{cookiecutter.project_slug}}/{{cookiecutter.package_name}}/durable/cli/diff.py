@@ -57,7 +57,7 @@ def named(paths: RunPaths, reference: str) -> tuple[str, epath.Path]:
     """What a checkpoint is called, such as default@44, and where it is."""
     paths, at = resolve(paths, reference)
     path = find(paths, at)
-    name = "best" if path.parent == paths.best else bundle.step_of(path)
+    name = "best" if at == "best" else bundle.step_of(path)
     return f"{paths.run}@{name}", path
 
 

@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
 
 import tyro
 
@@ -41,6 +41,8 @@ class EvaluateOptions(Options):
     ensemble: Members = None
     """Score the mean of what the N newest checkpoints predict, or those named, whatever their
     models."""
+    weights: Literal["trained", "ema"] = "trained"
+    """Score the weights as they were trained, or their average, where --ema has kept one."""
     data_path: str | None = None
     """Where the data are now, if they were moved since: stands in for --data.path."""
 
@@ -50,6 +52,8 @@ class EvaluateOptions(Options):
             raise ConfigurationError(f"Give --{given[0]} or --{given[1]}, not both.")
         if self.save_as is not None and self.average is None:
             raise ConfigurationError("--save-as goes with --average.")
+        if self.weights == "ema" and self.average is not None:
+            raise ConfigurationError("--weights ema goes with --at or --ensemble.")
 
 
 def evaluate(project: Project, arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +88,7 @@ def evaluate_members(
     project: Project, options: EvaluateOptions, kind: str, members: Sequence[Member]
 ) -> EvaluationResult:
     """Scores checkpoints, and what they predict together."""
+    members = [replace(member, ema=options.weights == "ema") for member in members]
     data = open_data(project, members, options.data_path)
     tasks = [load_task(project, member, data) for member in members]
     return EvaluationResult(kind, members, score(tasks, data))

@@ -1,6 +1,6 @@
 """export: a checkpoint for other programs."""
 
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from etils import epath
@@ -12,7 +12,7 @@ from ..compat import learning_rate_at
 from ..convert.export import Form, export_model
 from ..convert.name_based import write_name_based
 from ..errors import ConfigurationError, ExportFailed
-from ..run.rebuild import Rebuilt, rebuild, restore
+from ..run.rebuild import Rebuilt, put_in_average, rebuild, restore
 from ..run.references import find, resolve
 from ..run.settings import Project
 from .console import Options, print_json
@@ -24,6 +24,7 @@ def export(
     at: tyro.conf.Positional[str] = "latest",
     saver: bool = False,
     forms: tuple[Form, ...] | None = None,
+    weights: Literal["trained", "ema"] = "trained",
 ) -> int:
     """Write a SavedModel, a .keras file and plain arrays into the run's folder exports/.
 
@@ -37,17 +38,21 @@ def export(
         saver: Write a checkpoint that tf.compat.v1.train.Saver restores instead, the slots of the
             optimizer included.
         forms: Which forms to write; each that is named must succeed.
+        weights: Those that were trained, or their average, where --ema has kept one.
     """
     if saver and forms:
         raise ConfigurationError("--forms and --saver exclude each other: a checkpoint is no form.")
     paths, name = resolve(project.paths(common.root, common.run), at)
     checkpoint = find(paths, name)
     card = read_card(checkpoint)
-    folder = paths.exports / (f"{checkpoint.name}-saver" if saver else checkpoint.name)
+    kinds = (["saver"] if saver else []) + (["ema"] if weights == "ema" else [])
+    folder = paths.exports / "-".join([checkpoint.name, *kinds])
     if folder.exists():
         raise ConfigurationError(f"{folder} exists already, and is not overwritten: move it away.")
     rebuilt = rebuild(project, card)
     restore(checkpoint, rebuilt.state)
+    if weights == "ema":
+        put_in_average(checkpoint, rebuilt.state)
     try:
         with files.filled_folder(folder) as temporary:
             if saver:

@@ -76,7 +76,7 @@ def with_statistics(card: Card, statistics: AllStatistics) -> dict[str, Any]:
 def print_card(checkpoint: epath.Path, card: Card) -> None:
     """Prints the facts, the settings and the layers, each below its title."""
     facts: dict[str, object] = {"step": card.step, "epoch": card.epoch, "created": card.created}
-    facts |= {"origin": card.origin, **card.versions, **card.metrics}
+    facts |= {"origin": card.origin, "commit": card.code, **card.versions, **card.metrics}
     print_text(str(checkpoint))
     for title, values in (("checkpoint", facts), ("settings", flat(card.settings))):
         print_text(f"\n{title}", style="bold")

@@ -75,7 +75,7 @@ def prepare(project: Project, config: RunSettings) -> Start:
     keras.utils.set_random_seed(config.seed)
     experiment = project.load_experiment()(config)
     data = experiment.data()
-    state = TrainState(experiment.task(data), data.element_spec, experiment.hooks())
+    state = TrainState(experiment.task(data), data.element_spec, experiment.hooks(), config)
     return Start(experiment, data, state)
 
 

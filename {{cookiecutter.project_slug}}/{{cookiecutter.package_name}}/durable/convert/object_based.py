@@ -180,7 +180,7 @@ class CardedCheckpoint(SourceFile):
             if slot is not None:
                 proposal.slots[path] = slot
             elif canonical_path(path) not in live and (
-                is_generator_state(path) or entry.role in ("run", "metric")
+                is_generator_state(path) or entry.role not in ("model", "optimizer")
             ):
                 proposal.not_needed.add(path)  # the other Keras keeps it in another form
             else:

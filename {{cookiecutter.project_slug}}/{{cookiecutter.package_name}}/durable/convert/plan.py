@@ -156,7 +156,7 @@ def starts_anew(entry: VariableEntry, *, has_slots: bool) -> bool:
     """Whether a run can do without a variable's value from elsewhere."""
     if entry.role == "optimizer":
         return not has_slots  # all of them, or none
-    return entry.role in ("run", "metric") or is_generator_state(entry.path)
+    return entry.role not in ("model", "optimizer") or is_generator_state(entry.path)
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,9 @@ def compare_checkpoints(first: epath.Path, second: epath.Path, sides: SideNames)
         text = f"described in another way by {writer(one)} and {writer(other)}"
         structure = [Difference("~", "structure", text)]
     settings = compare_configurations(one.settings, other.settings, sides)
+    if one.code and other.code and one.code != other.code:
+        text = f"{one.code} in {sides.saved}, {other.code} in {sides.model}"
+        settings.append(Difference("~", "commit", text))
     pairs = matching_keys(one.structure, other.structure)
     values, equal = [], 0
     tensors, other_tensors = Tensors(first), Tensors(second)

@@ -20,16 +20,18 @@ class Member:
         run: where its run keeps its files.
         path: of the checkpoint.
         card: what it says of itself.
+        ema: whether the average of its weights is meant, and not the weights.
     """
 
     run: RunPaths
     path: epath.Path
     card: Card
+    ema: bool = False
 
     @property
     def name(self) -> str:
         """What a user calls it: RUN@STEP."""
-        return f"{self.run.run}@{step_of(self.path)}"
+        return f"{self.run.run}@{step_of(self.path)}{'-ema' if self.ema else ''}"
 
 
 def find_member(paths: RunPaths, reference: str) -> Member:

@@ -37,7 +37,8 @@ class EvaluationResult:
         """Where it is kept: in the run of the newest member."""
         run = newest_of(self.members).run
         if self.kind == "checkpoint":
-            return run.evaluation(self.members[0].path.name)
+            member = self.members[0]
+            return run.evaluation(member.path.name, *(["ema"] if member.ema else []))
         return run.evaluation(self.kind, *(member.name for member in self.members))
 
     @property

@@ -9,9 +9,9 @@ import tensorflow as tf
 from ..compat import keras
 from ..data.protocol import Data
 from ..run.experiment import Figures, Task
-from ..run.rebuild import experiment_of, rebuild, restore
+from ..run.means import Means
+from ..run.rebuild import experiment_of, put_in_average, rebuild, restore
 from ..run.settings import Project
-from ..run.state import Means
 from ..run.validation import build_update, with_prefix
 from .members import Member, newest_of
 
@@ -51,9 +51,12 @@ def load_task(project: Project, member: Member, data: Data) -> Task:
     Raises:
         CheckpointMismatch: it does not fit the present code, or was trained on other data.
         DamagedCheckpoint: its files are damaged.
+        ConfigurationError: the average of its weights is wanted, and it has none.
     """
     state = rebuild(project, member.card).state
     restore(member.path, state, data)
+    if member.ema:
+        put_in_average(member.path, state)
     return state.task
 
 

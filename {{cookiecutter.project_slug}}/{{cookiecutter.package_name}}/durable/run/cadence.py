@@ -3,7 +3,7 @@
 import logging
 import time
 
-from .settings import RunSettings, seconds_of
+from .settings import RunSettings, seconds_of, steps_to_profile
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ class Cadence:
         self._budget = config.save_budget if every == "auto" else None
         self._shortest = seconds_of("save-shortest", config.save_shortest)
         self._longest = seconds_of("save-longest", config.save_longest)
+        profiled = steps_to_profile(config.profile)
+        self._profiled = {profiled.start, profiled.stop}
         self._told: float | None = None
         self._seconds: float | None = None
         if every == "auto":
@@ -53,6 +55,10 @@ class Cadence:
             log.info(message, cost, self._seconds, share)
 
     def next_stop(self, step: int, *intervals: int) -> int:
-        """The first step after `step` that is a multiple of an interval, or where a save is due."""
+        """The first step after `step` at which something else is to be done than to train.
+
+        It is a multiple of an interval, or one where a save is due or a profile begins or ends.
+        """
         every = [*intervals, self.steps] if self.steps else intervals
-        return min((step // interval + 1) * interval for interval in every)
+        multiples = [(step // interval + 1) * interval for interval in every]
+        return min([*multiples, *(edge for edge in self._profiled if edge > step)])

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import tensorflow as tf
 
-from ..compat import keras
+from ..compat import apply_gradients, keras, scale_loss
 from ..data.protocol import Data, DataSpec
+from .optimization import joined, mean_gradients, slices_of
 from .paths import RunPaths
 
 if TYPE_CHECKING:  # training does not wait for what draws
@@ -96,12 +97,14 @@ class Task(Protocol):
         optimizers: likewise: {"optimizer": optimizer}.
         best_metric: the metric that decides which checkpoint is the best.
         best_mode: whether its largest or its smallest value is the best.
+        slices: how many parts a batch is trained in, by the default step.
     """
 
     models: Mapping[str, keras.Model]
     optimizers: Mapping[str, keras.optimizers.Optimizer]
     best_metric: str = "val_loss"
     best_mode: Literal["max", "min"] = "min"
+    slices: int = 1
 
     @abstractmethod
     def loss(self, y: Any, outputs: Outputs) -> tf.Tensor:
@@ -148,14 +151,27 @@ class Task(Protocol):
         if others:
             raise TypeError("A task with several optimizers defines a step of its own.")
         variables = self.trained_variables(name)
+        sliced: list[tuple[Outputs, tf.Tensor, list[Any]]] = []
+        for part in slices_of(batch, self.slices):
+            before = [gradient for *_, gradients in sliced[-1:] for gradient in gradients]
+            # One after the other, so that no more than one is in memory.
+            with tf.control_dependencies([gradient for gradient in before if gradient is not None]):
+                sliced.append(self._differentiate(part, optimizer, variables))
+        outputs, losses, gradients = zip(*sliced, strict=True)
+        apply_gradients(optimizer, mean_gradients(gradients), variables)
+        return joined(outputs), tf.add_n(losses) / self.slices
+
+    def _differentiate(
+        self, batch: Batch, optimizer: keras.optimizers.Optimizer, variables: list[Any]
+    ) -> tuple[Outputs, tf.Tensor, list[Any]]:
+        """The outputs for a batch, its loss, and the gradients, scaled if the optimizer scales."""
         with tf.GradientTape() as tape:
             outputs = self.forward(batch, training=True)
             loss = self.mean_loss(batch, outputs)
             for penalty in (term for model in self.models.values() for term in model.losses):
                 loss += tf.cast(penalty, loss.dtype)
-        gradients = tape.gradient(loss, variables)
-        optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return outputs, loss
+            scaled = scale_loss(optimizer, loss)
+        return outputs, loss, tape.gradient(scaled, variables)
 
     def mean_loss(self, batch: Batch, outputs: Outputs) -> tf.Tensor:
         """The mean loss of a batch: (). An example counts as much as its weight says.

@@ -133,14 +133,14 @@ class Display(AbstractContextManager["Display"]):
     """Shows the progress of a run.
 
     Args:
-        epochs: how many epochs there are.
+        last: the step at which it is over.
         steps_per_epoch: how many steps an epoch has.
         step: the step at which it starts.
     """
 
-    def __init__(self, epochs: int, steps_per_epoch: int, step: int) -> None:
+    def __init__(self, last: int, steps_per_epoch: int, step: int) -> None:
         console = Console()
-        self._epochs = epochs
+        epochs = self._epochs = -(-last // steps_per_epoch)  # the last may not be whole
         self._bar = Progress(
             TextColumn("epoch {task.fields[epoch]}/" + str(epochs)),
             BarColumn(bar_width=16),
@@ -153,7 +153,7 @@ class Display(AbstractContextManager["Display"]):
         self._plain = not console.is_terminal
         self._task = self._bar.add_task(
             "training",
-            total=epochs * steps_per_epoch,
+            total=last,
             completed=step,
             epoch=step // steps_per_epoch,
             metrics="",

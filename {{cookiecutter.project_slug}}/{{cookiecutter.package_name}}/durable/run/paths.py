@@ -66,7 +66,7 @@ class RunPaths:
 
     @property
     def best(self) -> epath.Path:
-        """The copy of its best checkpoint."""
+        """Copies of its best checkpoints."""
         return self.checkpoints / "best"
 
     @property

@@ -61,7 +61,9 @@ def rebuild(project: Project, card: Card) -> Rebuilt:
     experiment = experiment_of(project, card.settings)
     spec = spec_of(card, experiment)
     # A hook may have variables: they are in the checkpoint too.
-    state = TrainState(experiment.task(spec), spec.element_spec, experiment.hooks())
+    state = TrainState(
+        experiment.task(spec), spec.element_spec, experiment.hooks(), experiment.config
+    )
     return Rebuilt(experiment, spec, state)
 
 
@@ -87,3 +89,16 @@ def restore(path: epath.Path, state: TrainState, data: Data | None = None) -> Ca
     """
     identity = {} if data is None else data.identity
     return Restorer(tf.train.Checkpoint(**state.parts), identity).restore(path)
+
+
+def put_in_average(path: epath.Path, state: TrainState) -> None:
+    """Gives the models of a state the average of their weights, which was restored with it.
+
+    Raises:
+        ConfigurationError: the checkpoint has none.
+    """
+    if state.average is None:
+        raise ConfigurationError(
+            f"{path} has no average of its weights: its run was trained without --ema."
+        )
+    state.average.put_in()

@@ -1,15 +1,17 @@
 """Finding a checkpoint by what a user calls it: 440, best, epoch:10, wide@440."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from etils import epath
 
 from ..checkpoint import bundle
 from ..checkpoint.card import read_card
+from ..checkpoint.retention import Best
 from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
 from .paths import RunPaths
+from .settings import read_settings
 
 T = TypeVar("T")
 TRIES = 4  # a trainer that saves all the time may be that quick again
@@ -85,7 +87,7 @@ def find(paths: RunPaths, at: str) -> epath.Path:
         best = bundle.find_checkpoints(paths.best)
         if not best:
             raise ConfigurationError(f"Run {paths.run!r} has no best checkpoint in {paths.best}.")
-        return best[-1]
+        return best[0] if len(best) == 1 else best_of_all(paths, best)
     kind, _, number = at.rpartition(":")
     value_of = epoch_of if kind else bundle.step_of
     matching = [checkpoint for checkpoint in checkpoints if value_of(checkpoint) == int(number)]
@@ -98,8 +100,25 @@ def find(paths: RunPaths, at: str) -> epath.Path:
     return matching[-1]
 
 
+def best_of_all(paths: RunPaths, best: Sequence[epath.Path]) -> epath.Path:
+    """The best of the checkpoints in best/; the newest where no card tells."""
+    return next(iter(rule_of_best(paths, best[-1]).rank(best)), best[-1])
+
+
+def rule_of_best(paths: RunPaths, checkpoint: epath.Path) -> Best:
+    """What decides which checkpoints of a run are the best, as it was told at its last start.
+
+    Args:
+        paths: of the run.
+        checkpoint: one of the run, whose card tells it if config.json does not.
+    """
+    settings = read_settings(paths.config) or read_card(checkpoint).settings
+    count = settings.get("best_to_keep", 1)  # there was one before
+    return Best(paths.best, settings["best_metric"], settings["best_mode"], count)
+
+
 def all_checkpoints(paths: RunPaths) -> list[epath.Path]:
-    """The checkpoints of a run, oldest first, the copy in best/ only where it is the last one.
+    """The checkpoints of a run, oldest first, a copy in best/ only where it is the last one.
 
     Raises:
         ConfigurationError: there is no such run, or it has no checkpoints.

@@ -13,15 +13,13 @@ from etils import epath
 from .. import files
 from ..checkpoint import bundle, directory
 from ..checkpoint.bundle import SAVING_ERRORS
-from ..checkpoint.card import read_card
 from ..checkpoint.directory import Directory
-from ..checkpoint.retention import Best
 from ..errors import RewindFailed
 from . import history
 from .history import lines_after, rewind_lines
 from .log import copy_log, rewind_log
 from .paths import RunPaths, SupersededPaths
-from .settings import read_settings
+from .references import rule_of_best
 
 
 @dataclass(frozen=True)
@@ -123,12 +121,14 @@ def set_aside(paths: RunPaths, step: int, aside: SupersededPaths) -> None:
 
 
 def choose_best(paths: RunPaths, staying: list[epath.Path]) -> None:
-    """Copies the best of the checkpoints that stay, if that in best/ is not one of them."""
-    step = bundle.step_of(staying[-1])
-    if not after(step, paths.best):
+    """Copies into best/ those that become the best, where one that is in it goes."""
+    later = after(bundle.step_of(staying[-1]), paths.best)
+    if not later:
         return
-    settings = read_settings(paths.config) or read_card(staying[-1]).settings
-    best = Best(paths.best, settings["best_metric"], settings["best_mode"])
-    chosen = best.choose_best(staying)
-    if chosen is not None and not bundle.is_whole(paths.best / chosen.name):
-        bundle.copy(chosen, paths.best)
+    kept = [path for path in bundle.find_checkpoints(paths.best) if path not in later]
+    names = {path.name for path in kept}
+    candidates = [*kept, *(path for path in staying if path.name not in names)]
+    best = rule_of_best(paths, staying[-1])
+    for chosen in best.rank(sorted(candidates, key=bundle.step_of))[: best.count]:
+        if chosen not in kept:
+            bundle.copy(chosen, paths.best)

@@ -19,7 +19,20 @@ if TYPE_CHECKING:  # no TensorFlow yet: see `quiet`
 log = logging.getLogger(__name__)
 
 # Settings of one call of the program, which say nothing of the run itself.
-CALL_SETTINGS = {"run", "root", "resume", "fork_from", "partial", "debug"}
+CALL_SETTINGS = {"run", "root", "resume", "fork_from", "partial", "debug", "config"}
+
+# Settings that are whole numbers from 1 up.
+COUNTS = (
+    "epochs",
+    "log_every",
+    "max_save_failures",
+    "max_steps",
+    "patience",
+    "best_to_keep",
+    "overfit_batches",
+    "limit_validation",
+    "accumulate",
+)
 
 Settings = TypeVar("Settings", bound="RunSettings")
 
@@ -77,28 +90,59 @@ class RunSettings:
     """Use deterministic operations only. Slower; needed for equal bits on a GPU, not on a CPU."""
     debug: bool = False
     """Show the traceback of an error."""
+    max_steps: int | None = None
+    """Train up to this many steps in all, if --epochs are not over before."""
+    accumulate: int = 1
+    """Train on each batch in so many slices, and average their gradients: the step of the whole
+    batch, but for batch normalisation and dropout, in the memory of a slice."""
+    ema: float | None = None
+    """Keep an average of the weights, of which so much stays at each step, such as 0.999; see
+    evaluate.py --weights ema."""
+    profile: str | None = None
+    """FROM:TO, such as 100:110: record for TensorBoard what the steps after FROM, up to TO, spend
+    their time on."""
+    overfit_batches: int | None = None
+    """To find mistakes: train on the first so many batches again and again."""
+    limit_validation: int | None = None
+    """To find mistakes: validate on the first so many held-out batches."""
+    best_to_keep: int = 1
+    """How many of the best checkpoints to keep in checkpoints/best."""
+    config: str | None = None
+    """A JSON file with settings, such as the config.json of a run; the command line wins."""
+    patience: int | None = None
+    """End the run when the best metric, see --best-metric, got no better for so many epochs."""
 
     def __post_init__(self) -> None:
-        hours, failures = self.keep_every_hours, self.max_save_failures
+        hours = self.keep_every_hours
         if self.partial and self.fork_from is None:
             raise ConfigurationError("--partial goes with --fork-from RUN[@STEP].")
-        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
         require(self.epochs <= 10**9, "epochs", self.epochs, "at most 1000000000")
+        require(
+            self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1"
+        )
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 4294967295")
         require(self.max_to_keep >= 2, "max-to-keep", self.max_to_keep, "at least 2")
         require(hours is None or hours > 0, "keep-every-hours", hours, "more than 0")
-        require(failures >= 1, "max-save-failures", failures, "at least 1")
         require(0 < self.save_budget < 1, "save-budget", self.save_budget, "between 0 and 1")
-        require(self.log_every >= 1, "log-every", self.log_every, "at least 1")
+        require(self.ema is None or 0 < self.ema < 1, "ema", self.ema, "between 0 and 1")
+        for name in COUNTS:
+            count = getattr(self, name)
+            require(count is None or count >= 1, name.replace("_", "-"), count, "at least 1")
+        steps_to_profile(self.profile)
         if not re.fullmatch(r"epoch|auto|[1-9]\d*", self.save_every):
             seconds_of("save-every", self.save_every)
         shortest = seconds_of("save-shortest", self.save_shortest)
         if shortest > seconds_of("save-longest", self.save_longest):
             raise ConfigurationError("--save-shortest must not be longer than --save-longest.")
 
+    def last_step(self, steps_per_epoch: int) -> int:
+        """The step at which training is over: that of --epochs or of --max-steps, the smaller."""
+        steps = self.epochs * steps_per_epoch
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
     def identity(self) -> dict[str, Any]:
         """The settings that one run must keep: its steps would mean something else without them."""
-        return {"seed": self.seed}
+        return {"seed": self.seed, "overfit_batches": self.overfit_batches}
 
 
 def require(possible: bool, name: str, value: object, wanted: str) -> None:
@@ -132,6 +176,19 @@ def seconds_of(name: str, time: str) -> float:
             f"--{name} {time!r} is not possible: give {hint}a time such as 30s, 10m or 2h."
         )
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def steps_to_profile(profile: str | None) -> range:
+    """The steps, as counted before each, that --profile FROM:TO names; none where it is None.
+
+    Raises:
+        ConfigurationError: it is not of that form.
+    """
+    match = re.fullmatch(r"(\d+):(\d+)", profile or "0:0")
+    steps = range(int(match[1]), int(match[2])) if match else range(0)
+    possible = profile is None or len(steps) > 0
+    require(possible, "profile", profile, "two steps FROM:TO in their order, such as 100:110")
+    return steps
 
 
 def record_config(config: RunSettings, path: epath.Path) -> None:

@@ -1,8 +1,10 @@
 """How a run begins: from scratch, resumed, or from a state that was made elsewhere."""
 
 import logging
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -22,10 +24,13 @@ from .experiment import Experiment
 from .paths import RunPaths
 from .references import find, resolve
 from .session import RunLock
-from .settings import RunSettings, Settings, record_config, usual_mode
+from .settings import RunSettings, Settings, record_config
 from .state import TrainState
+from .stopping import best_metric
 
 log = logging.getLogger(__name__)
+
+GIT_TIMEOUT = 10  # seconds; a run is worth more than to wait for a slow file system
 
 
 def check_start(config: RunSettings, paths: RunPaths, manager: CheckpointManager) -> None:
@@ -119,14 +124,32 @@ def manager_options(config: RunSettings, paths: RunPaths, data: Data) -> dict[st
     return {
         "max_to_keep": config.max_to_keep,
         "keep_checkpoint_every_n_hours": config.keep_every_hours,
-        "best": Best(paths.best, str(config.best_metric), config.best_mode or "max"),
+        "best": Best(
+            paths.best, str(config.best_metric), config.best_mode or "max", config.best_to_keep
+        ),
         "steps_per_epoch": data.steps_per_epoch,
         "element_spec": spec_as_json(data.element_spec),
         "settings": asdict(config),
+        "code": version_of_code(),
         "identity": config.identity() | dict(data.identity),
         "background": is_background(config.save_mode),
         "max_failures": config.max_save_failures,
     }
+
+
+def version_of_code() -> dict[str, Any]:
+    """The git commit of this project's code, and whether files were changed since; else nothing."""
+    # It must not lock the index: the user may be committing.
+    git = ["git", "--no-optional-locks", "-C", str(Path(__file__).resolve().parent)]
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": GIT_TIMEOUT}
+    try:
+        commit, changes = (
+            subprocess.run([*git, *words], check=True, **options).stdout  # noqa: S603
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain"])
+        )
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, no commit yet
+        return {}
+    return {"commit": commit.strip(), "changed": bool(changes)}
 
 
 def is_background(save_mode: str) -> bool:
@@ -142,14 +165,12 @@ def with_best_metric(config: Settings, state: TrainState) -> Settings:
         ConfigurationError: the task has no such metric.
     """
     task = state.task
-    metric = config.best_metric or task.best_metric
+    metric, mode = best_metric(config, task)
     known = [*state.line.names, *(f"val_{name}" for name in state.line.names)]
     if metric not in known:
         raise ConfigurationError(
             f"--best-metric {metric} is unknown. Known are: {', '.join(known)}."
         )
-    usual = task.best_mode if metric == task.best_metric else usual_mode(metric)
-    mode = config.best_mode or usual
     return replace(config, best_metric=metric, best_mode=mode)
 
 

@@ -10,12 +10,15 @@ import tensorflow as tf
 
 from ..checkpoint.graph import ObjectGraph
 from ..checkpoint.naming import models_of, named_layers, variable_paths
-from ..compat import keras, named_variables, variables_of
+from ..compat import keras, loss_scale, variables_of
 from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
 from .experiment import Batch, Hook, Outputs, Task
+from .means import Means
+from .optimization import WeightAverage
+from .settings import RunSettings
+from .stopping import early_stopping
 
-LOG_COLUMNS = {"step", "epoch", "loss", "time"}
 OTHER_PARTS = {"step", "metrics", "untracked", "hooks"}
 # What a traced step, loss or metric raises where models, labels and metrics do not go together.
 TRACING_ERRORS = (
@@ -28,69 +31,13 @@ TRACING_ERRORS = (
 )
 
 
-class Means:
-    """The mean loss and the metrics of a task over some examples.
-
-    Training and validation both go through it, so that their numbers mean the same.
-    """
-
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._loss = keras.metrics.Mean(name="loss", dtype="float64")
-        self._metrics = task.metrics()
-        if taken := LOG_COLUMNS & self._metrics.keys():
-            raise ConfigurationError(
-                f"A metric of {type(task).__name__} cannot be called {min(taken)!r}: the log "
-                "has a column of that name. Give it another."
-            )
-
-    def update(self, batch: Batch, outputs: Outputs, loss: tf.Tensor | None = None) -> None:
-        """Takes in a batch.
-
-        Args:
-            batch: (x, y) or (x, y, weight).
-            outputs: what the task's `forward` gave for it.
-            loss: () its mean loss, if it is known already.
-        """
-        if loss is None:
-            loss = self._task.mean_loss(batch, outputs)
-        size = tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0]
-        self._loss.update_state(loss, sample_weight=size)
-        self._task.update_metrics(self._metrics, batch, outputs)
-
-    @property
-    def names(self) -> list[str]:
-        """The names of the results, the loss first."""
-        return [*self._all()]
-
-    def result(self) -> dict[str, float]:
-        """The means by name, the loss first."""
-        return {name: float(metric.result()) for name, metric in self._all().items()}
-
-    def shapes(self) -> dict[str, tf.TensorShape]:
-        """The shapes of the results, by name."""
-        metrics = self._all().items()
-        return {name: tf.convert_to_tensor(metric.result()).shape for name, metric in metrics}
-
-    def reset(self) -> None:
-        """Starts again from no examples."""
-        for metric in self._all().values():
-            metric.reset_state()
-
-    @property
-    def variables(self) -> dict[str, dict[str, tf.Variable]]:
-        """The variables of each metric, by name."""
-        return {
-            name: {path.rpartition("/")[2]: variable for path, variable in named_variables(metric)}
-            for name, metric in self._all().items()
-        }
-
-    def _all(self) -> dict[str, keras.metrics.Metric]:
-        return {"loss": self._loss, **self._metrics}
-
-
 class TrainState:
     """The models and optimizers of a task, built, with everything else that a run must not lose.
+
+    Args:
+        element_spec: the specs of its batches.
+        hooks: whose variables are a part of it.
+        config: how it is trained; by default as a task alone says.
 
     Attributes:
         task: the task; all variables of its models and optimizers exist.
@@ -99,20 +46,33 @@ class TrainState:
         epoch: the means since the epoch began.
         untracked: what a step uses and TensorFlow does not find, by name: the state of dropout's
             random generators, and in Keras 3 the layers held in lists.
+        average: of the weights, where --ema is set; else None.
+        hooks: those that were given, and the one that stops the run early, where that is set.
 
     Raises:
         ConfigurationError: the task cannot learn from such batches, or keeps state that no
             checkpoint can hold.
     """
 
-    def __init__(self, task: Task, element_spec: Any, hooks: Sequence[Hook] = ()) -> None:
-        require_names(task)
+    def __init__(
+        self,
+        task: Task,
+        element_spec: Any,
+        hooks: Sequence[Hook] = (),
+        config: RunSettings | None = None,
+    ) -> None:
+        config = RunSettings() if config is None else config
+        require_names(task, OTHER_PARTS if config.ema is None else {*OTHER_PARTS, "ema"})
+        slice_batches(task, element_spec, config.accumulate)
         build(task, element_spec)
         self.task = task
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.line, self.epoch = Means(task), Means(task)
         require_fitting(task, any_batch_size(element_spec))
-        self._hooks = {hook.name: dict(hook.variables) for hook in hooks if hook.variables}
+        self.average = None if config.ema is None else WeightAverage(task, config.ema)
+        # Not a part of it: a state with such a loss is not saved.
+        self._bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.hooks = [*hooks, *early_stopping(config, task)]
         self.untracked = untracked_variables(task, element_spec)
 
     @property
@@ -125,12 +85,38 @@ class TrainState:
             "metrics": {"line": self.line.variables, "epoch": self.epoch.variables},
             "untracked": self.untracked,
         }
-        return {**parts, "hooks": self._hooks} if self._hooks else parts
+        if self.average is not None:
+            parts["ema"] = self.average.variables
+        hooks = {hook.name: dict(hook.variables) for hook in self.hooks if hook.variables}
+        return {**parts, "hooks": hooks} if hooks else parts
+
+    @property
+    def ended(self) -> str | None:
+        """Why a hook wants the run to end, once one does."""
+        return next(filter(None, (hook.stop for hook in self.hooks)), None)
 
     def update_means(self, batch: Batch, outputs: Outputs, loss: tf.Tensor) -> None:
-        """Takes a batch into the means of the training; called inside a `tf.function`."""
+        """Takes a batch into the means of the training; called inside a `tf.function`.
+
+        Remembers the first step whose loss is not a finite number. Where the loss is scaled, such a
+        step is dropped and the next scale is half of it: it counts when that is over, at 1.
+        """
+        is_first = ~tf.math.is_finite(loss) & (self._bad_step == 0)
+        for scale in map(loss_scale, self.task.optimizers.values()):
+            is_first &= scale is None or scale <= 1
+        self._bad_step.assign(tf.where(is_first, self.step + 1, self._bad_step))
         self.line.update(batch, outputs, loss)
         self.epoch.update(batch, outputs, loss)
+
+    def average_weights(self) -> None:
+        """Takes the weights after a step into their average, where --ema is set; in a graph."""
+        if self.average is not None:
+            self.average.update()
+
+    @property
+    def first_bad_step(self) -> int | None:
+        """The first step whose loss was not a finite number."""
+        return int(self._bad_step) or None
 
     def reset_means(self, *, epoch_ended: bool) -> None:
         """Starts the means since the last line anew, and at an epoch's end those of the epoch."""
@@ -139,15 +125,35 @@ class TrainState:
             self.epoch.reset()
 
 
-def require_names(task: Task) -> None:
+def require_names(task: Task, others: set[str]) -> None:
     """Raises ConfigurationError if two parts of the checkpoint would have one name."""
-    names = [*task.models, *task.optimizers, *OTHER_PARTS]
+    names = [*task.models, *task.optimizers, *others]
     for name in names:
         if names.count(name) > 1:
             raise ConfigurationError(
                 f"{name!r} of {type(task).__name__} is taken: models and optimizers need names of "
-                f"their own, other than {', '.join(sorted(OTHER_PARTS))}."
+                f"their own, other than {', '.join(sorted(others))}."
             )
+
+
+def slice_batches(task: Task, element_spec: Any, count: int) -> None:
+    """Lets a task train on each batch in slices, whose gradients are averaged.
+
+    Raises:
+        ConfigurationError: its batches have no such slices, or its step is its own.
+    """
+    size = tf.nest.flatten(element_spec)[0].shape[0]
+    if count > 1 and type(task).step is not Task.step:
+        raise ConfigurationError(
+            f"--accumulate {count} is not possible: {type(task).__name__} has a step of its own, "
+            "which would have to do it."
+        )
+    if count > 1 and (size is None or size % count):
+        raise ConfigurationError(
+            f"--accumulate {count} is not possible: batches of {size or 'any number of'} examples "
+            "have no so many equal slices."
+        )
+    task.slices = count
 
 
 def build(task: Task, element_spec: Any) -> None:

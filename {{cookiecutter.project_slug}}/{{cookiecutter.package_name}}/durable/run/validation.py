@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ..data.protocol import Data, any_batch_size
 from .experiment import Batch, Outputs, Task
-from .state import Means
+from .means import Means
 
 
 class Validation:

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from ..errors import ConfigurationError
+from ..run.command_line import parse_settings
 from ..run.settings import config_from, record_config, seconds_of
 from .program.experiment import Config, DataConfig, ModelConfig
 
@@ -20,6 +21,15 @@ from .program.experiment import Config, DataConfig, ModelConfig
         ({"seed": 2**32}, "--seed 4294967296"),
         ({"max_to_keep": 1}, "--max-to-keep 1"),
         ({"log_every": 0}, "--log-every 0"),
+        ({"best_to_keep": 0}, "--best-to-keep 0 is not possible: give at least 1"),
+        ({"overfit_batches": 0}, "--overfit-batches 0 is not possible: give at least 1"),
+        ({"limit_validation": 0}, "--limit-validation 0 is not possible: give at least 1"),
+        ({"accumulate": 0}, "--accumulate 0 is not possible: give at least 1"),
+        ({"ema": 1.0}, "--ema 1.0 is not possible: give between 0 and 1"),
+        ({"profile": "10"}, "--profile 10 is not possible: give two steps FROM:TO"),
+        ({"profile": "20:20"}, "--profile 20:20 is not possible: give two steps FROM:TO"),
+        ({"patience": 0}, "--patience 0 is not possible: give at least 1"),
+        ({"max_steps": 0}, "--max-steps 0 is not possible: give at least 1"),
         ({"keep_every_hours": 0.0}, "--keep-every-hours 0"),
         ({"save_every": "sometimes"}, "--save-every 'sometimes' is not possible"),
         ({"save_longest": "soon"}, "--save-longest 'soon' is not possible: give a time"),
@@ -87,3 +97,51 @@ def test_only_changes_are_told(tmp_path, caplog):
         "Changed since the last start: model.hidden [64, 128] → [4].",
     ]
     assert json.loads(path.read_text())["epochs"] == 31
+
+
+def written(path, values):
+    path.write_text(json.dumps(values))
+    return ["--config", str(path)]
+
+
+def test_a_file_of_settings_counts_and_the_command_line_wins(tmp_path):
+    path = tmp_path / "config.json"
+    record_config(Config(epochs=3, seed=7, model=ModelConfig(hidden=(4, 5))), path)
+    given = parse_settings(Config, ["--config", str(path), "--seed", "8", "--model.dropout", "0.5"])
+    assert given == Config(
+        epochs=3, seed=8, model=ModelConfig(hidden=(4, 5), dropout=0.5), config=str(path)
+    )
+    assert parse_settings(Config, [f"--config={path}"]).seed == 7
+    few = parse_settings(Config, written(path, {"model": {"name": "cnn"}, "save_budget": 0.5}))
+    assert (few.model, few.save_budget) == (ModelConfig(name="cnn"), 0.5)
+    assert parse_settings(Config, ["--seed", "9"]) == Config(seed=9)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epoch": 3}, "there is no setting epoch; did you mean epochs?"),
+        ({"model": {"hiden": [3]}}, "there is no setting model.hiden; did you mean model.hidden?"),
+        ({"model": {"x": 1}}, "there is no setting model.x; known are name, hidden, activation"),
+        ({"epochs": 2.5}, "epochs is to be a whole number, not 2.5"),
+        ({"epochs": True}, "epochs is to be a whole number, not True"),
+        ({"max_steps": "9"}, "max_steps is to be a whole number or null, not '9'"),
+        ({"model": {"hidden": [4, "5"]}}, "model.hidden is to be a list, each a whole number"),
+        ({"save_mode": "later"}, "save_mode is to be one of auto, blocking, background, not"),
+        ({"model": "cnn"}, "model is to be an object with settings, not 'cnn'"),
+        ([], "holds no settings: give a JSON object"),
+    ],
+)
+def test_a_setting_of_a_file_that_is_not_possible_is_named(tmp_path, values, message):
+    with pytest.raises(ConfigurationError) as caught:
+        parse_settings(Config, written(tmp_path / "mine.json", values))
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"--config {tmp_path / 'mine.json'}")
+    assert caught.value.exit_code == 2
+
+
+def test_a_file_of_settings_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"none\.json cannot be read: .*No such file"):
+        parse_settings(Config, ["--config", str(tmp_path / "none.json")])
+    with pytest.raises(ConfigurationError, match="--epochs 0 is not possible"):
+        parse_settings(Config, written(tmp_path / "mine.json", {"epochs": 0}))

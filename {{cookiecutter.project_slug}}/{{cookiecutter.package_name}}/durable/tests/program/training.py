@@ -4,14 +4,16 @@ import logging
 import time
 
 import tensorflow as tf
-import tyro
 
 from ...checkpoint.manager import CheckpointManager
 from ...run.cadence import Cadence
+from ...run.command_line import parse_settings
+from ...run.debugging import Profiler, limit
 from ...run.log import Display, MetricsLog
 from ...run.session import RunLock, Signals
 from ...run.start import check_start, fork, manager_options, record_start, with_best_metric
 from ...run.state import TrainState
+from ...run.stopping import FiniteGuard
 from ...run.validation import Validation
 from .experiment import Config, Experiment
 
@@ -19,20 +21,20 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments=None, experiment_class=Experiment):
-    config = tyro.cli(Config, args=arguments)
+    config = parse_settings(Config, arguments)
     with Signals() as signals:
         tf.keras.utils.set_random_seed(config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         experiment = experiment_class(config)
-        data, hooks = experiment.data(), experiment.hooks()
-        state = TrainState(experiment.task(data), data.element_spec, hooks)
+        data, hooks = limit(experiment.data(), config), experiment.hooks()
+        state = TrainState(experiment.task(data), data.element_spec, hooks, config)
         config = with_best_metric(config, state)
         with RunLock(experiment.paths):
-            return train(config, experiment.paths, data, state, hooks, signals)
+            return train(config, experiment.paths, data, state, signals)
 
 
-def train(config, paths, data, state, hooks, signals):
+def train(config, paths, data, state, signals):
     options = manager_options(config, paths, data)
     manager = CheckpointManager(tf.train.Checkpoint(**state.parts), paths.checkpoints, **options)
     check_start(config, paths, manager)
@@ -40,31 +42,40 @@ def train(config, paths, data, state, hooks, signals):
         fork(config, paths, manager)
     else:
         manager.restore_or_initialize()
-    step, last = int(state.step), config.epochs * data.steps_per_epoch
-    if step < last:
+    step, last = int(state.step), config.last_step(data.steps_per_epoch)
+    if step < last and not state.ended:
         record_start(config, paths, step, manager)
-        stop = train_to(last, step, config, data, state, manager, signals, hooks, paths)
+        stop = train_to(last, step, config, data, state, manager, signals, paths)
         step = int(state.step)
+        if state.ended and step < last:
+            log.info("Saved step %d and ended: %s", step, state.ended)
+            return 0
         if stop and step < last:
             log.info("Saved step %d and stopped by signal %d.", step, stop)
             return 128 + stop
     epoch = step // data.steps_per_epoch
     log.info("Run %r is complete: step %d, epoch %d.", config.run, step, epoch)
+    if state.ended:
+        log.info("It ended early: %s", state.ended)
     return 0
 
 
-def train_to(last, step, config, data, state, manager, signals, hooks, paths):
+def train_to(last, step, config, data, state, manager, signals, paths):
     cadence, validate, chunk, stop = Cadence(config), Validation(state.task, data), 1, None
     batches = iter(data.batches(config.seed, step, last))
     train_steps = build_train_steps(state)
-    display = Display(config.epochs, data.steps_per_epoch, step)
-    with MetricsLog(paths, step, hooks) as metrics_log, display:
-        while step < last and not stop:
-            stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every)
+    profiler = Profiler(config, paths)
+    guard = FiniteGuard(config, paths, state, manager)
+    display = Display(last, data.steps_per_epoch, step)
+    with MetricsLog(paths, step, state.hooks) as metrics_log, display, profiler:
+        while step < last and not stop and not state.ended:
+            profiler.at(step)
+            stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
             count = min(chunk, stop_at - step)
             began = time.monotonic()
             train_steps(batches, tf.constant(count, tf.int64))
             chunk = max(1, int(count / (time.monotonic() - began)))
+            guard.check_loss()
             step += count
             display.advance(step)
             epoch, position = divmod(step, data.steps_per_epoch)
@@ -79,9 +90,10 @@ def train_to(last, step, config, data, state, manager, signals, hooks, paths):
                 display.epoch(epoch, step, metrics)
             manager.collect()
             stop = signals.stop
-            asked = signals.pop_save_request() or stop
+            asked = signals.pop_save_request() or stop or state.ended
             if asked or step == last or cadence.is_due(step, position == 0):
                 began = time.monotonic()
+                guard.check_weights()
                 manager.save(metrics=metrics, before=metrics_log.flush)
                 cadence.saved(time.monotonic() - began)
         manager.finish()
@@ -95,6 +107,7 @@ def build_train_steps(state):
             batch = next(batches)
             outputs, loss = state.task.step(batch)
             state.update_means(batch, outputs, loss)
+            state.average_weights()
             state.step.assign_add(1)
 
     return train_steps

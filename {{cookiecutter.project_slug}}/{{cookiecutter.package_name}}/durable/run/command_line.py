@@ -1,0 +1,99 @@
+"""The settings of a run: from the command line, and from the file that --config names."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
+from json import loads
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import tyro
+from etils import epath
+
+from ..errors import ConfigurationError, in_one_line
+from .settings import Settings, config_from
+
+
+def parse_settings(kind: type[Settings], arguments: Sequence[str] | None = None) -> Settings:
+    """The settings that the command line gives, over those in the file that --config names.
+
+    Args:
+        kind: the project's `Config`.
+        arguments: the command line; by default the process's own.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or a setting in it is unknown or not possible.
+        SystemExit: the command line is wrong (code 2), or asks for help (code 0).
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    file = parser.parse_known_args(given)[0].config
+    default = kind() if file is None else settings_in(epath.Path(file), kind)
+    return tyro.cli(kind, args=given, default=default)
+
+
+def settings_in(path: epath.Path, kind: type[Settings]) -> Settings:
+    """The settings in a JSON file, such as the `config.json` of a run, over the defaults.
+
+    Raises:
+        ConfigurationError: as `parse_settings`.
+    """
+    try:
+        values = loads(path.read_text())
+    except (OSError, RecursionError, ValueError) as error:
+        reason = in_one_line(error)
+        raise ConfigurationError(f"--config {path} cannot be read: {reason}.") from error
+    if not isinstance(values, dict):
+        raise ConfigurationError(f"--config {path} holds no settings: give a JSON object.")
+    for problem in problems_of(values, kind):
+        raise ConfigurationError(f"--config {path}: {problem}")
+    return config_from(values, kind)
+
+
+def problems_of(values: Mapping[str, Any], kind: type, inside: str = "") -> Iterator[str]:
+    """What is wrong with the settings of a file, one by one: unknown names and wrong types."""
+    hints = get_type_hints(kind)
+    known = [field.name for field in fields(kind)]
+    for name, value in values.items():
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1)
+            known_ones = f"known are {', '.join(known)}."
+            hint = f"did you mean {inside}{nearest[0]}?" if nearest else known_ones
+            yield f"there is no setting {inside}{name}; {hint}"
+        elif is_dataclass(hints[name]):
+            if isinstance(value, dict):
+                yield from problems_of(value, hints[name], f"{inside}{name}.")
+            else:
+                yield f"{inside}{name} is to be an object with settings, not {value!r}."
+        elif not is_of(value, hints[name]):
+            yield f"{inside}{name} is to be {described(hints[name])}, not {value!r}."
+
+
+def is_of(value: Any, hint: Any) -> bool:
+    """Whether a value from JSON is one of a setting's type; of other types, all pass."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind in (Union, UnionType):
+        return any(is_of(value, option) for option in inner)
+    if kind is Literal:
+        return value in inner
+    if kind in (tuple, list):
+        return isinstance(value, list) and all(is_of(element, inner[0]) for element in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is hint or hint not in (bool, int, str, NoneType)
+
+
+def described(hint: Any) -> str:
+    """A type as a user calls it: a whole number or null."""
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind in (Union, UnionType):
+        return " or ".join(map(described, inner))
+    if kind is Literal:
+        return f"one of {', '.join(map(str, inner))}"
+    if kind in (tuple, list):
+        return f"a list, each {described(inner[0])}"
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return names.get(hint, "null" if hint is NoneType else str(hint))
