@@ -24,9 +24,11 @@ from {{ cookiecutter.package_name }}.durable import (
     TrainState,
     Validation,
     check_start,
+    data_state,
     fork,
     limit,
     manager_options,
+    name_bad_examples,
     parse_settings,
     record_start,
     with_best_metric,
@@ -68,6 +70,7 @@ def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: 
     batches = iter(data.batches(config.seed, step, last))
     chunk = 1
     with (
+        name_bad_examples(data, config.seed, state.step),
         MetricsLog(paths, step, state.hooks) as metrics_log,
         Display(last, data.steps_per_epoch, step) as display,
         Profiler(config, paths) as profiler,
@@ -120,7 +123,7 @@ def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: 
 
 def start_manager(config: Config, paths: Paths, data: Data, state: TrainState) -> CheckpointManager:
     """Restores the newest checkpoint, if there is one, or the one that --fork-from names."""
-    checkpoint = tf.train.Checkpoint(**state.parts)
+    checkpoint = tf.train.Checkpoint(**state.parts, **data_state(data, config.seed))
     options = manager_options(config, paths, data)
     manager = CheckpointManager(checkpoint, paths.checkpoints, **options)
     check_start(config, paths, manager)

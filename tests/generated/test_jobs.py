@@ -91,6 +91,16 @@ JOBS = {
         ),
         "val_accuracy",
     ),
+    "a stream of records": Job(
+        CLASSIFICATION,
+        ("--data.name", "stream"),
+        ("data/shards.py", "data/stream.py"),
+        (
+            ("data/__init__.py", "import digits, labeled, mnist\n", "from . import stream\n"),
+            ("data/__init__.py", ": digits.load,\n", '    "stream": stream.load,\n'),
+        ),
+        "val_accuracy",
+    ),
     "a CSV file": Job(
         FORECASTING,
         ("--data.path", "my series.csv", "--data.target", "load", "--data.history", "30"),
@@ -203,3 +213,64 @@ def test_a_killed_run_of_it_ends_like_one_that_never_stopped(job: Job, run: Run)
     name = job.settings[1]
     tested = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", "-k", name)
     assert "4 passed" in tested
+
+
+@on_the_newest
+@pytest.mark.parametrize("job", ["record files"], indirect=True)
+def test_records_that_cannot_be_used_are_named_and_nothing_is_lost(
+    job: Job, project: Path, run: Run
+):
+    run("train.py", "--epochs", 2, *job.settings)
+    shard = project / "shards/2.tfrecord"
+    whole, kept = shard.read_bytes(), files_of(project / "runs/default")
+
+    # The same sizes, another content at the ends: other data than the run had.
+    records = [*tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()]
+    write_records(shard, [b"\xff" * len(records[0]), *records[1:]])
+    printed = run("train.py", "--epochs", 3, *job.settings, code=3)
+    assert "data" in printed
+    printed = run("train.py", "--run", "new", *job.settings, code=2)
+    assert f"{shard}, record 0, cannot be used: Could not parse example input" in printed
+    assert f"{shard}, record 0," in run(
+        "-m", "my_experiment", "data", "verify", *job.settings, code=2
+    )
+
+    write_records(shard, [tf.train.Example().SerializeToString(), *records[1:]])
+    printed = run("train.py", "--run", "new", *job.settings, code=2)
+    assert f"{shard}, record 0, cannot be used: " in printed
+    assert "Feature: image" in printed
+
+    shard.write_bytes(whole[:-3])
+    printed = run("train.py", "--epochs", 3, *job.settings, code=2)
+    assert f"{shard} is damaged or cut short in record {len(records) - 1}" in printed
+    shard.unlink()
+    printed = run("train.py", "--epochs", 3, *job.settings, code=3)
+    assert "Nothing was restored" in printed
+
+    assert files_of(project / "runs/default") == kept
+    shard.write_bytes(whole)
+    assert "Restored step" in run("train.py", "--epochs", 3, *job.settings)
+
+
+def write_records(file: Path, records: list[bytes]) -> None:
+    """Writes a record file."""
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for record in records:
+            writer.write(record)
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    """The bytes of the files that a run keeps."""
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@on_the_newest
+@pytest.mark.parametrize("job", ["a folder of images with masks"], indirect=True)
+def test_an_image_that_cannot_be_decoded_is_named(job: Job, project: Path, run: Run):
+    image, mask = project / "photos/images/17.jpg", project / "photos/masks/17.png"
+    mask.write_bytes(mask.read_bytes()[:-30])  # its head can be read
+    printed = run("train.py", *job.settings, code=2)
+    assert f"{image} with {mask} cannot be used: " in printed
+    assert "Traceback" not in printed
+    image.write_bytes(b"no image")
+    assert f"{image} is no image that can be read" in run("train.py", *job.settings, code=2)

@@ -15,10 +15,16 @@ from .data.images import class_folders as class_folders
 from .data.images import images_with_masks as images_with_masks
 from .data.indexed import Examples as Examples
 from .data.indexed import IndexedData as IndexedData
+from .data.indexed import name_bad_examples as name_bad_examples
 from .data.manifest import find_files as find_files
+from .data.pipeline import PipelineData as PipelineData
 from .data.protocol import Data as Data
 from .data.protocol import DataSpec as DataSpec
+from .data.protocol import data_state as data_state
 from .data.records import RecordExamples as RecordExamples
+from .data.sources import ArrayFiles as ArrayFiles
+from .data.sources import ArrayRecords as ArrayRecords
+from .data.sources import SourceExamples as SourceExamples
 from .data.windows import WindowExamples as WindowExamples
 from .errors import (
     CardMissing as CardMissing,

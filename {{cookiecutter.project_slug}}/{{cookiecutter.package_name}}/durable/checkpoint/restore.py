@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import prod
@@ -12,7 +12,7 @@ import tensorflow as tf
 from etils import epath
 
 from ..compat import learning_rate_variable, whole_number
-from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference, UserError
+from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference
 from . import bundle
 from .bundle import attempt
 from .card import ADDED, Card, Structure, VariableEntry, read_card
@@ -31,6 +31,7 @@ class Restorer:
         checkpoint: what to restore into.
         identity: the settings that must be the same.
         graph: the object graph of the checkpoint, where it is known already.
+        unneeded: paths of what is no variable, and may be in what is restored and not here.
 
     Attributes:
         structure: what must agree for a checkpoint to fit.
@@ -42,9 +43,11 @@ class Restorer:
         checkpoint: tf.train.Checkpoint,
         identity: Mapping[str, object],
         graph: ObjectGraph | None = None,
+        unneeded: Collection[str] = (),
     ) -> None:
         graph = complete_graph(checkpoint) if graph is None else graph
         self._checkpoint = checkpoint
+        self._unneeded = unneeded
         described = describe_variables(checkpoint, graph)
         self._variables = {path: variable for path, (_, variable) in described.items()}
         entries = [entry for entry, _ in described.values()]
@@ -68,7 +71,8 @@ class Restorer:
             CardMissing: something else wrote it.
         """
         card = read_card(path)
-        differences = find_differences(card.structure, self.structure)
+        others = [path for path in card.structure.others if path not in self._unneeded]
+        differences = find_differences(replace(card.structure, others=others), self.structure)
         if differences:
             raise CheckpointMismatch(path, differences, unbuilt(card.structure, self.structure))
         values = read_variables(path, card.structure.variables)
@@ -79,7 +83,7 @@ class Restorer:
             for entry in self.structure.variables
             if entry.role in ADDED and not self._agrees_on(entry.role, card.structure)
         }
-        if card.structure.others:
+        if others:
             self._restore_others(path)
         for name, variable in self._variables.items():
             assign_value(variable, tf.zeros_like(variable) if name in added else values[name])
@@ -112,18 +116,17 @@ class Restorer:
                 variable.assign(rate)
 
     def _restore_others(self, path: epath.Path) -> None:
-        """Restores what is no variable, as TensorFlow does, which assigns the variables as well.
+        """Restores what is no variable, and leaves the variables as they are.
 
         Raises:
-            DamagedCheckpoint: it cannot be; the variables have their values again.
+            DamagedCheckpoint: it cannot be.
         """
         before = [(variable, variable.read_value()) for variable in self._variables.values()]
         try:
             attempt(path, lambda: self._checkpoint.read(str(path)).expect_partial())
-        except UserError:
+        finally:  # TensorFlow has assigned them as well
             for variable, value in before:
                 assign_value(variable, value)
-            raise
 
     def transfer(self, path: epath.Path, *, partial: bool) -> tuple[Card, list[Difference]]:
         """Takes the state of another run's checkpoint, whose identity may differ.
@@ -156,7 +159,10 @@ class Restorer:
             for entry in saved.variables
             if live.get(entry.path) == (entry.shape, entry.dtype) and entry.role not in left_out
         ]
-        for name, value in read_variables(path, fitting).items():
+        values = read_variables(path, fitting)
+        if self.structure.others and not differences:
+            self._restore_others(path)
+        for name, value in values.items():
             assign_value(self._variables[name], value)
         self.put_in_rates(path, card)
         return card, [*differences, *(self._fresh_slots(fitting) if partial else [])]

@@ -3,8 +3,8 @@
 import shlex
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import MISSING, asdict, dataclass, field, fields, make_dataclass
-from typing import Annotated, Any, get_type_hints
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any
 
 import tyro
 from etils import epath
@@ -16,6 +16,7 @@ from ..convert.plan import Plan, make_plan, read_mapping, rename
 from ..convert.source import SourceFile, require_one_model
 from ..errors import ImportMismatch, format_differences
 from ..files import absolute
+from ..run.command_line import settings_of_the_project
 from ..run.settings import Project, RunSettings, flat
 from ..run.start import require_new
 from .console import Options, aligned, print_json, print_text
@@ -87,27 +88,6 @@ def import_file(
     else:
         print_result(source, plan, start, saved)
     return 0
-
-
-def settings_of_the_project(config: type[RunSettings]) -> type:
-    """A class with the seed and those settings that are the project's own."""
-    machinery = {field.name for field in fields(RunSettings)} - {"seed"}
-    hints = get_type_hints(config, include_extras=True)
-    own = [entry for entry in fields(config) if entry.name not in machinery]
-    return make_dataclass(
-        "Settings",
-        [
-            (
-                entry.name,
-                Annotated[hints[entry.name], tyro.conf.arg(help="As for train.py.")],
-                field(default_factory=entry.default_factory)
-                if entry.default is MISSING
-                else entry.default,
-            )
-            for entry in own
-        ],
-        frozen=True,
-    )
 
 
 def plan_as_json(source: SourceFile, plan: Plan) -> dict[str, Any]:

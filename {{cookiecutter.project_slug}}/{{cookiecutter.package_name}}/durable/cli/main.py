@@ -33,10 +33,14 @@ GROUPS = {
         "export": ("export", "export", "write a SavedModel, a .keras file and plain arrays"),
         "import": ("import_", "build_import", "make a run of a checkpoint that others wrote"),
     },
+    "Look at the data": {
+        "data": ("data", "build_data", "find the examples, draw some, try all of them"),
+    },
     "Prove it": {
         "torture": ("torture", "torture", "kill a run again and again, and look what was lost"),
     },
 }
+MADE_FOR_PROJECT = {"import", "data"}  # their flags are its settings
 READING = {"list", "show", "verify", "diff", "report", "export"}  # beside a trainer, say
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
@@ -78,8 +82,7 @@ def load_command(project: Project, name: str) -> Callable[..., int]:
     """Imports a command, and gives it the project."""
     module, function, _ = COMMANDS[name]
     command = getattr(import_module(f".{module}", __package__), function)
-    # Its flags are the settings of the project: it is made for it.
-    return command(project) if name == "import" else partial(command, project)
+    return command(project) if name in MADE_FOR_PROJECT else partial(command, project)
 
 
 def print_help(program: str) -> None:

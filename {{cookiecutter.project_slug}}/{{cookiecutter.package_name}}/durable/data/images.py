@@ -73,6 +73,11 @@ class ImageExamples:
             yield np.ascontiguousarray(self.targets, np.int32).data
         yield repr((self.size, self.channels)).encode()
 
+    def where(self, number: int) -> str:
+        """The paths of the image and of its mask."""
+        mask = f" with {self._masks[number]}" if self._masks else ""
+        return f"{self.images[number]}{mask}"
+
     @property
     def _masks(self) -> Sequence[Path]:
         return [] if isinstance(self.targets, np.ndarray) else self.targets

@@ -4,15 +4,24 @@ There is no shuffle buffer and no iterator to save: the order of an epoch is a p
 depends on the seed and the epoch, so that any step can be sought at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from itertools import chain
 from typing import Any, Protocol
 
 import tensorflow as tf
 
-from ..errors import ConfigurationError
+from ..compat import whole_number
+from ..errors import ConfigurationError, in_one_line
+from .protocol import Data
+
+# What a graph raises where an example is no good; the text of such an error may hold bytes of the
+# example, and then cannot even be decoded.
+GRAPH_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
+AHEAD = 16  # steps: a loop in a graph takes the batches of up to 10 before they are trained
 
 
 class Examples(Protocol):
@@ -29,6 +38,10 @@ class Examples(Protocol):
 
     def content(self) -> Iterator[bytes | memoryview]:
         """What tells them from others, piece by piece."""
+        ...
+
+    def where(self, number: int) -> str:
+        """Where an example is found, for messages: a file, and the place in it."""
         ...
 
 
@@ -89,17 +102,18 @@ class IndexedData:
         Seeking costs the same whatever `start` is. The randomness of the augmentation comes from
         the seed, the step and the position in the batch.
         """
-        batch_size, steps_per_epoch = self.batch_size, self.steps_per_epoch
-        size = len(self.training)
 
         def batch(step: tf.Tensor) -> Any:
-            epoch, position = step // steps_per_epoch, step % steps_per_epoch
-            places = position * batch_size + tf.range(batch_size, dtype=tf.int64)
-            indices = shuffle(places, tf.stack([seed, epoch]), size)
-            chosen = self.training.take(indices)
+            chosen = self.training.take(self.numbers(seed, step))
             return self.augment(chosen, tf.stack([seed, step])) if self.augment else chosen
 
         return self._map(batch, start, stop)
+
+    def numbers(self, seed: int, step: tf.Tensor) -> tf.Tensor:
+        """Which examples the batch of a step, () int64, is made of: (batch,) int64."""
+        epoch, position = step // self.steps_per_epoch, step % self.steps_per_epoch
+        places = position * self.batch_size + tf.range(self.batch_size, dtype=tf.int64)
+        return shuffle(places, tf.stack([seed, epoch]), len(self.training))
 
     def validation_batches(self) -> tf.data.Dataset:
         """The held-out examples, in their order, in batches as large as the training's."""
@@ -111,6 +125,16 @@ class IndexedData:
 
         return self._map(batch, 0, -(-size // batch_size))
 
+    def first_bad(self, seed: int, steps: Iterable[int]) -> str | None:
+        """Where the first example is that cannot be used, and why.
+
+        It is looked for in the batches of these steps, and among those held out.
+        """
+        trained = (self.numbers(seed, tf.constant(step, tf.int64)).numpy() for step in steps)
+        found = bad_examples(self.training, chain.from_iterable(trained))
+        held_out = bad_examples(self.validation, range(len(self.validation)))
+        return next(chain(found, held_out), None)
+
     def _map(self, batch: Callable[[tf.Tensor], Any], start: int, stop: int) -> tf.data.Dataset:
         """The batches that a function makes of the numbers `start` to `stop - 1`."""
         options = tf.data.Options()
@@ -119,6 +143,51 @@ class IndexedData:
         parallel = self.parallel if self.parallel > 1 else None
         made = tf.data.Dataset.range(start, stop).map(batch, num_parallel_calls=parallel)
         return made.prefetch(2).with_options(options)
+
+
+def bad_examples(examples: Examples, numbers: Iterable[int]) -> Iterator[str]:
+    """Of the examples with these numbers, those that cannot be used: where each is, and why."""
+    for number in numbers:
+        try:
+            examples.take(tf.constant([number], tf.int64))
+        except Exception as error:  # outside of a graph, whatever a source raises
+            yield f"{examples.where(number)} cannot be used: {reason_of(error)}."
+
+
+def reason_of(error: Exception) -> str:
+    """Why an example is no good, in one line, without the operation that has found it."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it holds other bytes than what is to be decoded"
+    text = in_one_line(error).removeprefix("{{function_node").rpartition("}} ")[2]
+    return text.partition(" [Op:")[0].removesuffix(".")
+
+
+@contextmanager
+def name_bad_examples(data: Data, seed: int = 0, step: tf.Variable | None = None) -> Iterator[None]:
+    """Where making a batch fails, names the example that is to blame.
+
+    An error that none is to blame for goes on as it is.
+
+    Args:
+        data: whose examples are looked through, where they are found by number.
+        seed: of the run.
+        step: that is trained; none where only the examples held out are used.
+
+    Raises:
+        ConfigurationError: names the example, and says what is wrong with it.
+    """
+    try:
+        yield
+    except GRAPH_ERRORS as error:
+        present = None if step is None else whole_number(step)
+        steps = () if present is None else range(present, present + AHEAD)
+        first_bad = getattr(data, "first_bad", None)
+        found = first_bad(seed, steps) if first_bad else None
+        if found is None:
+            raise
+        raise ConfigurationError(
+            f"{found} Put it right or leave it out; what was saved is untouched."
+        ) from error
 
 
 def shuffle(places: tf.Tensor, seed: tf.Tensor | tuple[int, int], size: int) -> tf.Tensor:

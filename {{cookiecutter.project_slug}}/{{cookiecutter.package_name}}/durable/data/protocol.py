@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import tensorflow as tf
 
@@ -34,13 +34,30 @@ class Data(DataSpec, Protocol):
     def batches(self, seed: int, start: int, stop: int) -> tf.data.Dataset:
         """The training batches of the steps `start` to `stop - 1`, each of `element_spec`.
 
-        Any step must be sought at once: nothing of an iterator is saved.
+        Any step must be sought at once. Data that cannot are `SavedData` besides.
         """
         ...
 
     def validation_batches(self) -> tf.data.Dataset:
         """The examples held out, in batches of any size, in the same order at each call."""
         ...
+
+
+@runtime_checkable
+class SavedData(Protocol):
+    """What data have besides whose place is not told by the step."""
+
+    def saved(self, seed: int) -> Any:
+        """What keeps the place, as `tf.train.Checkpoint` can hold it: the iterator of `batches`."""
+        ...
+
+
+DATA = "data"  # what it is called in the checkpoint
+
+
+def data_state(data: Data, seed: int) -> dict[str, Any]:
+    """What of the data a checkpoint must hold, by name: nothing where the step tells the place."""
+    return {DATA: data.saved(seed)} if isinstance(data, SavedData) else {}
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,13 @@ class RecordExamples:
     offsets: np.ndarray = field(init=False, repr=False)
     sizes: np.ndarray = field(init=False, repr=False)
     owners: np.ndarray = field(init=False, repr=False)
+    firsts: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name, values in load_index([Path(file) for file in self.files]).items():
+        index = load_index([Path(file) for file in self.files])
+        firsts = np.searchsorted(index["owners"], np.arange(len(self.files)))
+        object.__setattr__(self, "firsts", firsts)
+        for name, values in index.items():
             chosen = values if self.numbers is None else values[self.numbers]
             object.__setattr__(self, name, chosen)
 
@@ -69,6 +73,20 @@ class RecordExamples:
         yield from describe_files(files[0].parent, files)
         yield np.ascontiguousarray(self.offsets).data
         yield np.ascontiguousarray(self.owners).data
+
+    def where(self, number: int) -> str:
+        """The file, and which of its records it is, from 0."""
+        owner = self.owners[number]
+        number = number if self.numbers is None else self.numbers[number]
+        return f"{self.files[owner]}, record {number - self.firsts[owner]},"
+
+    def damaged_files(self) -> Iterator[str]:
+        """The files that do not agree with their checksums, each with what is wrong."""
+        for file in self.files:
+            try:
+                sizes_in(file)
+            except ConfigurationError as error:
+                yield str(error)
 
     def _read(self, indices: np.ndarray) -> np.ndarray:
         """The bytes of the records with these numbers."""

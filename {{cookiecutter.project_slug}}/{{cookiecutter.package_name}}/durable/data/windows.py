@@ -47,6 +47,10 @@ class WindowExamples:
         yield np.ascontiguousarray(self.values).data
         yield repr((self.history, self.horizon, self.target)).encode()
 
+    def where(self, number: int) -> str:
+        """The place where it begins."""
+        return f"The window that begins at row {number}"
+
     @cached_property
     def _series(self) -> tf.Tensor:
         with tf.init_scope():  # once, and not as a constant in each graph

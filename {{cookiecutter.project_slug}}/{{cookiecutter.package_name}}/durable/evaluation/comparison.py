@@ -1,7 +1,7 @@
 """What is in variables, and how a checkpoint differs from another one or from a model."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from json import dumps
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..checkpoint.card import Card, Structure
 from ..checkpoint.mismatch import SideNames, find_differences
 from ..checkpoint.reader import Tensors, require_good
 from ..checkpoint.restore import Restorer
+from ..data.protocol import DATA
 from ..errors import Difference
 from ..files import without_nan
 from ..run.rebuild import rebuild
@@ -200,8 +201,9 @@ def compare_with_model(project: Project, checkpoint: epath.Path, sides: SideName
     rebuilt = rebuild(project, card)
     model = Restorer(tf.train.Checkpoint(**rebuilt.state.parts), {}).structure
     settings = asdict(rebuilt.experiment.config)
+    saved = replace(card.structure, others=[path for path in card.structure.others if path != DATA])
     return Comparison(
-        structure=find_differences(card.structure, model, sides),
+        structure=find_differences(saved, model, sides),
         settings=compare_configurations(card.settings, settings, sides),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..compat import keras
+from ..data.indexed import name_bad_examples
 from ..data.protocol import Data
 from ..run.experiment import Figures, Task
 from ..run.means import Means
@@ -66,6 +67,9 @@ def score(tasks: Sequence[Task], data: Data) -> Scores:
     Args:
         tasks: of the members, at least one; the last one says how they combine.
         data: whose held-out examples are used.
+
+    Raises:
+        ConfigurationError: one of them cannot be used.
     """
     task = tasks[-1]
     batches = data.validation_batches()
@@ -75,14 +79,15 @@ def score(tasks: Sequence[Task], data: Data) -> Scores:
         for member, own in zip(tasks, means, strict=True)
     ]
     figures = task.figures()
-    for batch in batches:
-        members = [update(batch) for update in updates]
-        outputs = task.combine(members) if len(members) > 1 else members[0]
-        combined.update(batch, outputs)
-        if figures is not None:
-            _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
-            losses = task.loss(y, outputs)
-            figures.update(in_numpy(batch), in_numpy(outputs), in_numpy(losses))
+    with name_bad_examples(data):
+        for batch in batches:
+            members = [update(batch) for update in updates]
+            outputs = task.combine(members) if len(members) > 1 else members[0]
+            combined.update(batch, outputs)
+            if figures is not None:
+                _, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+                losses = task.loss(y, outputs)
+                figures.update(in_numpy(batch), in_numpy(outputs), in_numpy(losses))
     return Scores(
         [with_prefix(own.result()) for own in means], with_prefix(combined.result()), figures
     )

@@ -3,17 +3,17 @@
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
 from json import loads
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 from etils import epath
 
 from ..errors import ConfigurationError, in_one_line
-from .settings import Settings, config_from
+from .settings import RunSettings, Settings, config_from
 
 
 def parse_settings(kind: type[Settings], arguments: Sequence[str] | None = None) -> Settings:
@@ -33,6 +33,27 @@ def parse_settings(kind: type[Settings], arguments: Sequence[str] | None = None)
     file = parser.parse_known_args(given)[0].config
     default = kind() if file is None else settings_in(epath.Path(file), kind)
     return tyro.cli(kind, args=given, default=default)
+
+
+def settings_of_the_project(config: type[RunSettings]) -> type:
+    """A class with the seed and those settings that are the project's own."""
+    machinery = {field.name for field in fields(RunSettings)} - {"seed"}
+    hints = get_type_hints(config, include_extras=True)
+    own = [entry for entry in fields(config) if entry.name not in machinery]
+    return make_dataclass(
+        "Settings",
+        [
+            (
+                entry.name,
+                Annotated[hints[entry.name], tyro.conf.arg(help="As for train.py.")],
+                field(default_factory=entry.default_factory)
+                if entry.default is MISSING
+                else entry.default,
+            )
+            for entry in own
+        ],
+        frozen=True,
+    )
 
 
 def settings_in(path: epath.Path, kind: type[Settings]) -> Settings:

@@ -1,13 +1,14 @@
 """To find mistakes: less data, and where the time goes."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
 
-from ..data.protocol import Data
+from ..data.protocol import Data, SavedData
+from ..errors import ConfigurationError
 from .paths import RunPaths
 from .settings import RunSettings, steps_to_profile
 
@@ -53,6 +54,12 @@ class LimitedData:
         few = self._data.batches(seed, 0, self._overfit).cache().repeat()
         return few.skip(start % self._overfit).take(stop - start)
 
+    def first_bad(self, seed: int, steps: Iterable[int]) -> str | None:
+        """Where the first example is that cannot be used, and why; as `IndexedData` tells it."""
+        first_bad = getattr(self._data, "first_bad", None)
+        trained = steps if self._overfit is None else range(self._overfit)
+        return first_bad(seed, trained) if first_bad else None
+
     def validation_batches(self) -> tf.data.Dataset:
         """The first of the held-out batches, in their order."""
         batches = self._data.validation_batches()
@@ -63,6 +70,11 @@ def limit(data: Data, config: RunSettings) -> Data:
     """The part of a data set that a run uses: all of it, unless its settings say otherwise."""
     if config.overfit_batches is None and config.limit_validation is None:
         return data
+    if isinstance(data, SavedData):
+        raise ConfigurationError(
+            "--overfit-batches and --limit-validation need data whose batches are found by the "
+            "step: limit this pipeline where it is made."
+        )
     return LimitedData(data, config.overfit_batches, config.limit_validation)
 
 

@@ -9,7 +9,7 @@ from etils import epath
 
 from ..checkpoint.card import Card
 from ..checkpoint.restore import Restorer
-from ..data.protocol import Data, DataSpec, SavedSpec, spec_from_json
+from ..data.protocol import DATA, Data, DataSpec, SavedSpec, spec_from_json
 from ..errors import ConfigurationError
 from .experiment import Experiment
 from .settings import Project, config_from
@@ -88,7 +88,8 @@ def restore(path: epath.Path, state: TrainState, data: Data | None = None) -> Ca
         CheckpointMismatch, DamagedCheckpoint, CardMissing: as `Restorer.restore`.
     """
     identity = {} if data is None else data.identity
-    return Restorer(tf.train.Checkpoint(**state.parts), identity).restore(path)
+    checkpoint = tf.train.Checkpoint(**state.parts)
+    return Restorer(checkpoint, identity, unneeded={DATA}).restore(path)
 
 
 def put_in_average(path: epath.Path, state: TrainState) -> None:

@@ -17,7 +17,7 @@ from ..checkpoint.manager import CheckpointManager
 from ..checkpoint.reader import condition_of
 from ..checkpoint.restore import Restorer
 from ..checkpoint.retention import Best
-from ..data.protocol import Data, spec_as_json
+from ..data.protocol import Data, data_state, spec_as_json
 from ..errors import ConfigurationError, format_differences
 from . import history
 from .experiment import Experiment
@@ -111,7 +111,7 @@ def create_run(
         require_new(paths)
         # Nothing trains meanwhile, and nothing would try again.
         options = manager_options(config, paths, data) | {"background": False, "max_failures": 1}
-        checkpoint = tf.train.Checkpoint(**state.parts)
+        checkpoint = tf.train.Checkpoint(**state.parts, **data_state(data, config.seed))
         manager = CheckpointManager(checkpoint, paths.checkpoints, **options)
         manager.origin = origin
         saved = manager.save(metrics=metrics)

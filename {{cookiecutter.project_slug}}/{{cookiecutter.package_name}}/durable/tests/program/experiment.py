@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from ...compat import keras
 from ...data.arrays import ArrayData, hold_out
+from ...data.pipeline import PipelineData
 from ...errors import ConfigurationError
 from ...files import absolute
 from ...run.experiment import Task
@@ -105,8 +106,20 @@ def load_data(config):
     x, y = x.astype(np.float32), y.astype(np.int32)
     details = {"data.shape": list(x.shape[1:]), "data.classes": int(y.max()) + 1}
     examples = hold_out((x, y), config.validation)
+    if config.name == "pipeline":
+        return pipeline_of(*examples, config.batch_size, details)
     augment = partial(add_noise, deviation=config.noise) if config.noise else None
     return ArrayData(*examples, config.batch_size, details, augment)
+
+
+def pipeline_of(training, validation, batch_size, details):
+    def shuffled(seed):
+        examples = tf.data.Dataset.from_tensor_slices(training)
+        return examples.shuffle(500, seed=seed).batch(batch_size, drop_remainder=True).prefetch(2)
+
+    held_out = tf.data.Dataset.from_tensor_slices(validation).batch(batch_size)
+    steps = len(training[0]) // batch_size
+    return PipelineData(shuffled, held_out, steps, {"data": "digits", **details})
 
 
 def add_noise(batch, seed, deviation):

@@ -6,6 +6,8 @@ import time
 import tensorflow as tf
 
 from ...checkpoint.manager import CheckpointManager
+from ...data.indexed import name_bad_examples
+from ...data.protocol import data_state
 from ...run.cadence import Cadence
 from ...run.command_line import parse_settings
 from ...run.debugging import Profiler, limit
@@ -36,7 +38,8 @@ def main(arguments=None, experiment_class=Experiment):
 
 def train(config, paths, data, state, signals):
     options = manager_options(config, paths, data)
-    manager = CheckpointManager(tf.train.Checkpoint(**state.parts), paths.checkpoints, **options)
+    checkpoint = tf.train.Checkpoint(**state.parts, **data_state(data, config.seed))
+    manager = CheckpointManager(checkpoint, paths.checkpoints, **options)
     check_start(config, paths, manager)
     if config.fork_from is not None and not manager.has_checkpoints:
         fork(config, paths, manager)
@@ -67,7 +70,8 @@ def train_to(last, step, config, data, state, manager, signals, paths):
     profiler = Profiler(config, paths)
     guard = FiniteGuard(config, paths, state, manager)
     display = Display(last, data.steps_per_epoch, step)
-    with MetricsLog(paths, step, state.hooks) as metrics_log, display, profiler:
+    named = name_bad_examples(data, config.seed, state.step)
+    with named, MetricsLog(paths, step, state.hooks) as metrics_log, display, profiler:
         while step < last and not stop and not state.ended:
             profiler.at(step)
             stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
