@@ -230,7 +230,7 @@ def test_records_that_cannot_be_used_are_named_and_nothing_is_lost(
     printed = run("train.py", "--epochs", 3, *job.settings, code=3)
     assert "data" in printed
     printed = run("train.py", "--run", "new", *job.settings, code=2)
-    assert f"{shard}, record 0, cannot be used: Could not parse example input" in printed
+    assert f"{shard}, record 0, cannot be used: " in printed
     assert f"{shard}, record 0," in run(
         "-m", "my_experiment", "data", "verify", *job.settings, code=2
     )
