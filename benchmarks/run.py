@@ -8,6 +8,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 
+import data
 import saving
 import training
 from report import DOCUMENTS, machine
@@ -15,6 +16,7 @@ from report import DOCUMENTS, machine
 TITLE = "# Benchmarks\n\nWritten by `make bench`. Ratios hold elsewhere; times do not."
 
 if __name__ == "__main__":
-    text = "\n\n".join([TITLE, f"Measured on {machine()}.", training.report(), saving.report()])
+    sections = [training.report(), data.report(), saving.report()]
+    text = "\n\n".join([TITLE, f"Measured on {machine()}.", *sections])
     (DOCUMENTS / "benchmarks.md").write_text(f"{text}\n", encoding="utf-8")
     print(text)
