@@ -192,7 +192,7 @@ def simplified(value: Any) -> Any:
         found = {
             str(name): simplified(inner)
             for name, inner in value.items()
-            if name not in NOT_COMPARED and not str(name).endswith("_initializer")
+            if not is_left_out(str(name), inner)
         }
         inside = found.get("config")
         if isinstance(inside, dict) and AXES & inside.keys():
@@ -203,6 +203,12 @@ def simplified(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [simplified(inner) for inner in value]
     return value if isinstance(value, str | int | float | bool | None) else str(type(value))
+
+
+def is_left_out(name: str, value: Any) -> bool:
+    """Whether a setting is not compared: a model inside of a layer tells its own layers."""
+    is_model = isinstance(value, Mapping) and "layers" in (value.get("config") or ())
+    return is_model or name in NOT_COMPARED or name.endswith("_initializer")
 
 
 def rank_of(build_config: Any) -> int | None:

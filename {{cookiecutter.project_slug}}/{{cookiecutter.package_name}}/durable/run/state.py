@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from ..checkpoint.graph import ObjectGraph
 from ..checkpoint.naming import models_of, named_layers, variable_paths
-from ..compat import keras, loss_scale, variables_of
+from ..compat import keras, variables_of
 from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
 from .experiment import Batch, Hook, Outputs, Task
+from .fine_tuning import freezing, is_at_its_end, require_apart
 from .means import Means
 from .optimization import WeightAverage
 from .settings import RunSettings
@@ -65,14 +66,15 @@ class TrainState:
         require_names(task, OTHER_PARTS if config.ema is None else {*OTHER_PARTS, "ema"})
         slice_batches(task, element_spec, config.accumulate)
         build(task, element_spec)
+        require_apart(task)
         self.task = task
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.step = task.trained = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.line, self.epoch = Means(task), Means(task)
         require_fitting(task, any_batch_size(element_spec))
         self.average = None if config.ema is None else WeightAverage(task, config.ema)
         # Not a part of it: a state with such a loss is not saved.
         self._bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.hooks = [*hooks, *early_stopping(config, task)]
+        self.hooks = [*hooks, *early_stopping(config, task), *freezing(task)]
         self.untracked = untracked_variables(task, element_spec)
 
     @property
@@ -102,8 +104,7 @@ class TrainState:
         step is dropped and the next scale is half of it: it counts when that is over, at 1.
         """
         is_first = ~tf.math.is_finite(loss) & (self._bad_step == 0)
-        for scale in map(loss_scale, self.task.optimizers.values()):
-            is_first &= scale is None or scale <= 1
+        is_first &= is_at_its_end(self.task, self.step)
         self._bad_step.assign(tf.where(is_first, self.step + 1, self._bad_step))
         self.line.update(batch, outputs, loss)
         self.epoch.update(batch, outputs, loss)
