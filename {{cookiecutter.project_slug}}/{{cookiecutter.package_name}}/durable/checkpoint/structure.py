@@ -25,6 +25,7 @@ from .naming import (
     stable_name,
     variable_paths,
 )
+from .tables import describe_tables
 
 # Settings of a layer that change nothing about a trained model, or that its shapes show anyway.
 NOT_COMPARED = {
@@ -39,6 +40,7 @@ NOT_COMPARED = {
     "rng_type",
     "seed",
     "units",
+    "vocabulary",  # of a layer for texts: what its tables tell in a few characters
 }
 
 
@@ -173,7 +175,7 @@ def layer_settings(layer: keras.layers.Layer) -> dict[str, Any]:
         return {}
     if isinstance(layer, keras.layers.Layer):  # and no operation of Keras 3
         settings["build_config"] = layer.get_build_config()
-    relevant = without_nan(simplified(settings)["config"])
+    relevant = without_nan(simplified(settings)["config"]) | describe_tables(layer)
     policy = getattr(layer, "dtype_policy", None)
     return relevant if policy is None else relevant | {"dtype": policy.name}
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from ..checkpoint.graph import ObjectGraph
 from ..checkpoint.naming import models_of, named_layers, variable_paths
+from ..checkpoint.tables import fixed_tables
 from ..compat import keras, variables_of
 from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
@@ -261,13 +262,15 @@ def in_order_of_use(
 ) -> list[tf.Variable]:
     """The variables that a traced step uses, in the order in which it first does."""
     by_handle = {id(variable.handle): variable for variable in traced.variables}
-    resources = [tensor for tensor in traced.captured_inputs if tensor.dtype == tf.resource]
-    if any(id(resource) not in by_handle for resource in resources):
+    fixed = {id(table.resource_handle) for table in fixed_tables(task.models.values())}
+    used = {id(tensor) for tensor in traced.captured_inputs if tensor.dtype == tf.resource} - fixed
+    if used - by_handle.keys():
         raise ConfigurationError(
             f"{names_of_models(task)} keeps state outside of variables (a lookup table, say), "
-            "which a checkpoint of its variables would lose. Move that part into the data."
+            "which a checkpoint of its variables would lose. Move that part into the data, or make "
+            "it a tf.lookup.StaticHashTable that is an attribute of its layer."
         )
-    return [by_handle[id(resource)] for resource in resources]
+    return [by_handle[id(tensor)] for tensor in traced.captured_inputs if id(tensor) in used]
 
 
 def refuse_hidden_randomness(task: Task, traced: tf.types.experimental.ConcreteFunction) -> None:

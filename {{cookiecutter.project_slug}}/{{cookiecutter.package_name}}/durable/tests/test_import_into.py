@@ -37,8 +37,8 @@ def test_all_of_it_is_taken_and_the_rest_begins_anew(tmp_path, start, suffix):
     source = recognize(path)
     plan = plan_of(source, ImportOptions(str(path), into="body"), start)
     require_whole(source, plan, partial=False)
-    assert plan.anew[:2] == ["middle/kernel", "middle/bias"]
-    assert "body_optimizer/iteration" in plan.anew
+    assert {"middle/kernel", "head/bias", "body_optimizer/iteration"} <= {*plan.anew}
+    assert not any(path.startswith("body/inside/inner") for path in plan.anew)
     assign(source, plan, start)
     described = describe_variables(tf.train.Checkpoint(**start.state.parts))
     for name, weight in zip(
@@ -55,5 +55,5 @@ def test_what_does_not_fit_is_refused_by_its_path(tmp_path, start):
     plan = plan_of(source, ImportOptions(str(path), into="body"), start)
     with pytest.raises(ImportMismatch, match=r"! body/inside/inner/kernel +shape \(3, 5\)"):
         require_whole(source, plan, partial=False)
-    with pytest.raises(ConfigurationError, match="--into head is not .* Give body/inside or body"):
+    with pytest.raises(ConfigurationError, match=r"--into head is .* Give body/inside or"):
         plan_of(source, ImportOptions(str(path), into="head"), start)
