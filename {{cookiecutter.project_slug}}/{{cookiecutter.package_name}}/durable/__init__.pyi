@@ -59,9 +59,9 @@ from .run.experiment import Hook as Hook
 from .run.experiment import Outputs as Outputs
 from .run.experiment import Task as Task
 from .run.experiment import mean_probabilities as mean_probabilities
-from .run.fine_tuning import InferenceMode as InferenceMode
 from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
+from .run.optimization import InferenceMode as InferenceMode
 from .run.optimization import WarmUp as WarmUp
 from .run.paths import RunPaths as RunPaths
 from .run.session import (

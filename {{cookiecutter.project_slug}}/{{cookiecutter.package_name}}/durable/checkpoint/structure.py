@@ -1,6 +1,7 @@
 """What a checkpoint is made of: its layers, variables and optimizers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..compat import (
 from ..errors import ConfigurationError
 from ..files import without_nan
 from .card import ADDED, AXES, LayerEntry, Structure, VariableEntry, unique
-from .graph import COUNTER, ObjectGraph, parts_of
+from .graph import COUNTER, ObjectGraph, children, parts_of
 from .mismatch import LAMBDA, is_lambda
 from .naming import (
     models_of,
@@ -25,7 +26,6 @@ from .naming import (
     stable_name,
     variable_paths,
 )
-from .tables import describe_tables
 
 # Settings of a layer that change nothing about a trained model, or that its shapes show anyway.
 NOT_COMPARED = {
@@ -232,3 +232,33 @@ def optimizer_kinds(parts: Mapping[str, Any]) -> dict[str, str]:
         if (inner := getattr(optimizer, "inner_optimizer", None)) is not None:
             kinds[f"{name}.inner_optimizer"] = type(inner).__name__
     return kinds
+
+
+def fixed_tables(models: Iterable[keras.Model]) -> Iterator[tf.lookup.StaticHashTable]:
+    """The tables that the layers of models have as attributes."""
+    for model in models:
+        for layer in (model, *(layer for _, layer in named_layers(model))):
+            yield from tables_of(layer).values()
+
+
+def tables_of(layer: Any) -> dict[str, tf.lookup.StaticHashTable]:
+    """The tables that a layer has as attributes, by name."""
+    if not isinstance(layer, keras.layers.Layer):
+        return {}  # the operations of Keras 3 track nothing
+    kind = tf.lookup.StaticHashTable
+    return {name: child for name, child in children(layer).items() if isinstance(child, kind)}
+
+
+def describe_tables(layer: Any) -> dict[str, str]:
+    """How many entries each table of a layer has, and a fingerprint of them in any order.
+
+    No checkpoint has them: where the code has others, variables such as an embedding would be
+    taken for those of other words.
+    """
+    described = {}
+    for name, table in tables_of(layer).items():
+        keys, values = (part.numpy().tolist() for part in table.export())
+        entries = repr(sorted(zip(keys, values, strict=True)))
+        digest = sha256(entries.encode()).hexdigest()[:8]
+        described[f"table {name}"] = f"of {len(keys)} entries ({digest})"
+    return described

@@ -10,16 +10,15 @@ import tensorflow as tf
 
 from ..checkpoint.graph import ObjectGraph
 from ..checkpoint.naming import models_of, named_layers, variable_paths
-from ..checkpoint.tables import fixed_tables
+from ..checkpoint.structure import fixed_tables
 from ..compat import keras, variables_of
 from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
 from .experiment import Batch, Hook, Outputs, Task
-from .fine_tuning import freezing, is_at_its_end, require_apart
 from .means import Means
 from .optimization import WeightAverage
 from .settings import RunSettings
-from .stopping import early_stopping
+from .stopping import early_stopping, freezing, is_at_its_end, require_apart
 
 OTHER_PARTS = {"step", "metrics", "untracked", "hooks"}
 # What a traced step, loss or metric raises where models, labels and metrics do not go together.
