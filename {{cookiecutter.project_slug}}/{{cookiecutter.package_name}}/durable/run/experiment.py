@@ -104,7 +104,7 @@ class Task(Protocol):
         frozen_until: how many steps an optimizer leaves what it trains as it is, by its name, in
             the default step. It begins after them, with slots of zeros and a count of its own.
         slices: how many parts a batch is trained in, by the default step.
-        trained: () int64, the steps trained so far; a `TrainState` gives it to its task.
+        steps_trained: () int64, the steps trained so far; a `TrainState` gives it to its task.
     """
 
     models: Mapping[str, keras.Model]
@@ -113,7 +113,7 @@ class Task(Protocol):
     best_mode: Literal["max", "min"] = "min"
     frozen_until: Mapping[str, int] = {}
     slices: int = 1
-    trained: tf.Variable
+    steps_trained: tf.Variable
 
     @abstractmethod
     def loss(self, y: Any, outputs: Outputs) -> tf.Tensor:
@@ -178,8 +178,8 @@ class Task(Protocol):
         if len(phases) == 1:
             return phases[0]()
         # A graph for each: none works out gradients that nobody takes.
-        phase = tf.searchsorted(tf.constant(begins, tf.int64), [self.trained], side="right")[0] - 1
-        return tf.switch_case(phase, phases)
+        begun = [tf.cast(self.steps_trained >= begin, tf.int32) for begin in begins[1:]]
+        return tf.switch_case(tf.add_n(begun), phases)
 
     def _begin(self, optimizer: str) -> int:
         return self.frozen_until.get(optimizer, 0)

@@ -68,7 +68,7 @@ class TrainState:
         build(task, element_spec)
         require_apart(task)
         self.task = task
-        self.step = task.trained = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.step = task.steps_trained = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.line, self.epoch = Means(task), Means(task)
         require_fitting(task, any_batch_size(element_spec))
         self.average = None if config.ema is None else WeightAverage(task, config.ema)
