@@ -71,6 +71,18 @@ JOBS = {
         ),
         "val_ink_error",
     ),
+    "texts": Job(
+        CLASSIFICATION,
+        ("--task.name", "opinion", "--data.name", "phrases"),
+        ("data/phrases.py", "models/reader.py", "tasks/opinion.py"),
+        (
+            ("data/__init__.py", "import digits, labeled, mnist\n", "from . import phrases\n"),
+            ("data/__init__.py", ": digits.load,\n", '    "phrases": phrases.load,\n'),
+            ("tasks/__init__.py", "import Classification\n", "from .opinion import Opinion\n"),
+            ("tasks/__init__.py", ": Classification,\n", '    "opinion": Opinion,\n'),
+        ),
+        "val_accuracy",
+    ),
     "a folder of images with masks": Job(
         SEGMENTATION,
         ("--data.name", "photos", "--model.hidden", "4", "8"),

@@ -1,12 +1,7 @@
 """Every piece of code in the README's "Making it yours" does what is said of it."""
 
 import re
-import sys
 from pathlib import Path
-
-import numpy as np
-import pytest
-from my_experiment.durable import keras
 
 BLOCK = re.compile(r"```(python|diff)\n# (\S+)\n(.*?)```", re.DOTALL)
 
@@ -40,7 +35,7 @@ def changed(part: str, sign: str) -> str:
 def test_they_train_and_pass_the_projects_tests(copy: Path, run):
     written = write_snippets(copy)
 
-    assert len(written) == 8
+    assert len(written) == 11
     run("-m", "ruff", "check", "--no-cache")
     run("-m", "ruff", "format", "--no-cache", "--check")
     for settings in (
@@ -51,36 +46,6 @@ def test_they_train_and_pass_the_projects_tests(copy: Path, run):
         output = run("train.py", "--run", settings[1], "--epochs", 2, *settings).stdout
         assert "epoch 2." in output
     assert "val_error" in run("evaluate.py", "--run", "regression", "--at", "best").stdout
-    for name in ("wide", "regression", "spirals"):
+    for name in ("wide", "regression", "spirals", "finetuned"):
         tested = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", "-k", name).stdout
         assert "4 passed" in tested
-
-
-@pytest.fixture
-def frozen(copy: Path, monkeypatch: pytest.MonkeyPatch):
-    """The class of that name, as the README has it."""
-    write_snippets(copy)
-    source = (copy / "my_experiment/models/frozen.py").read_text(encoding="utf-8")
-    names: dict[str, object] = {"__name__": "my_experiment.models.frozen"}
-    monkeypatch.setitem(sys.modules, "my_experiment.models.frozen", None)
-    exec(source.replace("..durable", "my_experiment.durable"), names)  # noqa: S102
-    return names["Frozen"]
-
-
-def test_a_frozen_body_stays_as_it_is(frozen):
-    layers = keras.layers
-    body = keras.Sequential(
-        [keras.Input((4,)), layers.Dense(8), layers.BatchNormalization(), layers.Dropout(0.5)]
-    )
-    inputs = keras.Input((4,))
-    outputs = layers.Dense(1)(frozen(body, name="body")(inputs))
-    model = keras.Model(inputs, outputs)
-    x = np.random.default_rng(0).normal(3, 2, (64, 4)).astype(np.float32)
-    before = [weight.tobytes() for weight in body.get_weights()]
-
-    first, second = (model(x, training=True).numpy() for _ in range(2))
-
-    assert (first == second).all()  # nothing was dropped
-    assert (first == model(x, training=False).numpy()).all()
-    assert [weight.tobytes() for weight in body.get_weights()] == before
-    assert len(model.trainable_variables) == 2

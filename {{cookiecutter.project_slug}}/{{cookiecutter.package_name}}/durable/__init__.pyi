@@ -67,6 +67,7 @@ from .run.experiment import Task as Task
 from .run.experiment import mean_probabilities as mean_probabilities
 from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
+from .run.optimization import InferenceMode as InferenceMode
 from .run.optimization import WarmUp as WarmUp
 from .run.paths import RunPaths as RunPaths
 from .run.session import (

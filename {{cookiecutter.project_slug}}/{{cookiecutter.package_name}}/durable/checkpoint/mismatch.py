@@ -10,6 +10,7 @@ from ..errors import Difference
 from .card import ADDED, AXES, LayerEntry, Structure, VariableEntry
 
 LAMBDA = "__lambda__"  # as Keras writes it
+FEW = 8  # entries of a list that are still told
 SAME_NAMES = {"swish": "silu"}
 # What cards of the first edition have for the type of a layer inside of another, and for an array.
 NOT_TOLD = ({"class_name": "DTypePolicy", "config": {}}, "<class 'numpy.ndarray'>")
@@ -269,8 +270,24 @@ def compare_values(
     saved: Mapping[str, Any], live: Mapping[str, Any], first: str, second: str
 ) -> list[Difference]:
     """Values that differ, of those that both sides know."""
-    return [
-        Difference("~", name, f"{saved[name]} in {first}, {live[name]} in {second}")
-        for name in saved.keys() & live.keys()
-        if saved[name] != live[name]
-    ]
+    differences = []
+    for name in saved.keys() & live.keys():
+        if saved[name] != live[name]:
+            old, new = in_few_words(saved[name], live[name])
+            differences.append(Difference("~", name, f"{old} in {first}, {new} in {second}"))
+    return differences
+
+
+def in_few_words(saved: Any, live: Any) -> tuple[Any, Any]:
+    """Both values; of long lists, such as a vocabulary, the first entry that differs."""
+    both = (saved, live)
+    if not all(isinstance(value, list) and len(value) > FEW for value in both):
+        return both
+    pairs = enumerate(zip(saved, live, strict=False))
+    place = next((place for place, (old, new) in pairs if old != new), min(map(len, both)))
+    old, new = (
+        f"{len(value)} entries"
+        + (f" (the first other one is {value[place]!r})" if place < len(value) else "")
+        for value in both
+    )
+    return old, new

@@ -1,6 +1,7 @@
 """What a checkpoint is made of: its layers, variables and optimizers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ..compat import (
 from ..errors import ConfigurationError
 from ..files import without_nan
 from .card import ADDED, AXES, LayerEntry, Structure, VariableEntry, unique
-from .graph import COUNTER, ObjectGraph, parts_of
+from .graph import COUNTER, ObjectGraph, children, parts_of
 from .mismatch import LAMBDA, is_lambda
 from .naming import (
     models_of,
@@ -39,6 +40,7 @@ NOT_COMPARED = {
     "rng_type",
     "seed",
     "units",
+    "vocabulary",  # of a layer for texts: what its tables tell in a few characters
 }
 
 
@@ -173,7 +175,7 @@ def layer_settings(layer: keras.layers.Layer) -> dict[str, Any]:
         return {}
     if isinstance(layer, keras.layers.Layer):  # and no operation of Keras 3
         settings["build_config"] = layer.get_build_config()
-    relevant = without_nan(simplified(settings)["config"])
+    relevant = without_nan(simplified(settings)["config"]) | describe_tables(layer)
     policy = getattr(layer, "dtype_policy", None)
     return relevant if policy is None else relevant | {"dtype": policy.name}
 
@@ -192,7 +194,7 @@ def simplified(value: Any) -> Any:
         found = {
             str(name): simplified(inner)
             for name, inner in value.items()
-            if name not in NOT_COMPARED and not str(name).endswith("_initializer")
+            if not is_left_out(str(name), inner)
         }
         inside = found.get("config")
         if isinstance(inside, dict) and AXES & inside.keys():
@@ -203,6 +205,12 @@ def simplified(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [simplified(inner) for inner in value]
     return value if isinstance(value, str | int | float | bool | None) else str(type(value))
+
+
+def is_left_out(name: str, value: Any) -> bool:
+    """Whether a setting is not compared: a model inside of a layer tells its own layers."""
+    is_model = isinstance(value, Mapping) and "layers" in (value.get("config") or ())
+    return is_model or name in NOT_COMPARED or name.endswith("_initializer")
 
 
 def rank_of(build_config: Any) -> int | None:
@@ -224,3 +232,33 @@ def optimizer_kinds(parts: Mapping[str, Any]) -> dict[str, str]:
         if (inner := getattr(optimizer, "inner_optimizer", None)) is not None:
             kinds[f"{name}.inner_optimizer"] = type(inner).__name__
     return kinds
+
+
+def fixed_tables(models: Iterable[keras.Model]) -> Iterator[tf.lookup.StaticHashTable]:
+    """The tables that the layers of models have as attributes."""
+    for model in models:
+        for layer in (model, *(layer for _, layer in named_layers(model))):
+            yield from tables_of(layer).values()
+
+
+def tables_of(layer: Any) -> dict[str, tf.lookup.StaticHashTable]:
+    """The tables that a layer has as attributes, by name."""
+    if not isinstance(layer, keras.layers.Layer):
+        return {}  # the operations of Keras 3 track nothing
+    kind = tf.lookup.StaticHashTable
+    return {name: child for name, child in children(layer).items() if isinstance(child, kind)}
+
+
+def describe_tables(layer: Any) -> dict[str, str]:
+    """How many entries each table of a layer has, and a fingerprint of them in any order.
+
+    No checkpoint has them: where the code has others, variables such as an embedding would be
+    taken for those of other words.
+    """
+    described = {}
+    for name, table in tables_of(layer).items():
+        keys, values = (part.numpy().tolist() for part in table.export())
+        entries = repr(sorted(zip(keys, values, strict=True)))
+        digest = sha256(entries.encode()).hexdigest()[:8]
+        described[f"table {name}"] = f"of {len(keys)} entries ({digest})"
+    return described

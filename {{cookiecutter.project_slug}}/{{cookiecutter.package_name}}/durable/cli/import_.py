@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, Any
 
 import tyro
@@ -11,10 +11,11 @@ from etils import epath
 
 from ..convert import importing
 from ..convert.importing import recognize
-from ..convert.names import targets_of
+from ..convert.keras_file import KerasFile
+from ..convert.names import find_part, targets_of
 from ..convert.plan import Plan, make_plan, read_mapping, rename
 from ..convert.source import SourceFile, require_one_model
-from ..errors import ImportMismatch, format_differences
+from ..errors import ConfigurationError, ImportMismatch, format_differences
 from ..files import absolute
 from ..run.command_line import settings_of_the_project
 from ..run.settings import Project, RunSettings, flat
@@ -37,6 +38,9 @@ class ImportOptions:
     whole name, NEW may have its groups as \1. What belongs to a variable follows it."""
     map_file: str | None = None
     """A file of such entries, one a line; # starts a comment."""
+    into: str | None = None
+    """The layer that the file is of, such as a body: everything must fit there, and what is
+    outside of it begins anew."""
     dry_run: bool = False
     """Print what would become what, and write nothing."""
     partial: bool = False
@@ -72,10 +76,9 @@ def import_file(
     source = recognize(epath.Path(absolute(options.path)))
     start = importing.prepare(project, importing.settings_of(source, given))
     if source.card is None:
-        require_one_model(start.state.task, f"A {source.kind}")
-    renamed = rename(source.specs, read_mapping(options.map, options.map_file))
-    live = {target: entry for target, (entry, _) in targets_of(start.state).items()}
-    plan = make_plan(source.specs, source.propose(start.state), renamed, live)
+        only_weights = isinstance(source, KerasFile)
+        require_one_model(start.state.task, f"A {source.kind}", optimizers=not only_weights)
+    plan = plan_of(source, options, start)
     described = plan_as_json(source, plan)
     if options.dry_run:
         print_json(described) if common.json else print_plan(source, plan)
@@ -88,6 +91,25 @@ def import_file(
     else:
         print_result(source, plan, start, saved)
     return 0
+
+
+def plan_of(source: SourceFile, options: ImportOptions, start: importing.Start) -> Plan:
+    """What the import of a file does."""
+    renamed = rename(source.specs, read_mapping(options.map, options.map_file))
+    live = {target: entry for target, (entry, _) in targets_of(start.state).items()}
+    if options.into is None:
+        return make_plan(source.specs, source.propose(start.state), renamed, live)
+    if not isinstance(source, KerasFile):
+        raise ConfigurationError(f"--into is for files of Keras weights, not a {source.kind}.")
+    path, part = find_part(start.state.task.model, options.into)
+    outside = [
+        target
+        for target, entry in live.items()
+        if entry.role == "model" and not entry.path.startswith(f"{path}/")
+    ]
+    inside = {target: entry for target, entry in live.items() if target not in outside}
+    plan = make_plan(source.specs, source.propose_for(part, f"{path}/"), renamed, inside)
+    return replace(plan, anew=[*(live[target].path for target in outside), *plan.anew])
 
 
 def plan_as_json(source: SourceFile, plan: Plan) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def with_fixed_batch(model: keras.Model, spec: Any) -> Any:
 
 
 def examples_of(spec: Any, size: int) -> Any:
-    """Some examples to compare predictions on: normally distributed, or 0 and 1, or empty texts.
+    """Some examples to compare predictions on: normally distributed, or 0 and 1, or these as texts.
 
     Args:
         spec: of what a model is given.
@@ -193,10 +193,10 @@ def examples_of(spec: Any, size: int) -> Any:
         shape = [size if length is None else length for length in tensor.shape]
         if tensor.dtype.is_floating:
             values = tf.random.stateless_normal(shape, seed=(size, 0))
-        elif tensor.dtype == tf.string:
-            return tf.fill(shape, "")
         else:
             values = tf.random.stateless_uniform(shape, (size, 0), 0, 2, tf.int32)
+        if tensor.dtype == tf.string:
+            return tf.as_string(values)
         return tf.cast(values, tensor.dtype)
 
     return tf.nest.map_structure(make, spec)

@@ -48,12 +48,17 @@ class KerasFile(SourceFile):
 
     def propose(self, state: TrainState) -> Proposal:
         """By the class of the layer and its number; in the older kind, by the order of layers."""
+        return self.propose_for(state.task.model)
+
+    def propose_for(self, model: keras.Model, inside: str = "") -> Proposal:
+        """Likewise, for a model whose paths in that of the state begin with `inside`."""
         if self._layers:
-            targets = match_in_order(self._layers, state.task.model)
+            targets = match_in_order(self._layers, model)
         else:
-            names = weight_names(state.task.model)
+            names = weight_names(model)
             targets = {name: names[name] for name in self.specs if name in names}
         not_needed = {name for name in self.specs if NOT_NEEDED.match(name)} - targets.keys()
+        targets = {name: inside + path for name, path in targets.items()}
         return Proposal(targets, not_needed=not_needed)
 
     def read(self, learning_rate: Callable[[int], float]) -> dict[str, Any]:  # noqa: ARG002

@@ -8,7 +8,8 @@ import tensorflow as tf
 from ..checkpoint.card import VariableEntry
 from ..checkpoint.naming import layer_variables, named_layers, variable_paths
 from ..checkpoint.structure import describe_variables
-from ..compat import as_variable, keras
+from ..compat import as_variable, keras, sublayers
+from ..errors import ConfigurationError
 from ..run.state import TrainState
 
 STEP = "step"
@@ -82,3 +83,32 @@ def match_in_order(found: Iterable[Mapping[str, str]], model: keras.Model) -> di
         for short, name in layer.items()
         if short in weights
     }
+
+
+def find_part(model: keras.Model, path: str) -> tuple[str, keras.Model]:
+    """The model inside of another that a path names, or that the layer there is made around.
+
+    Args:
+        model: to look in.
+        path: of a layer, as `show` tells it.
+
+    Returns:
+        The path of the model, and the model.
+
+    Raises:
+        ConfigurationError: there is no model.
+    """
+    layers = dict(named_layers(model))
+    parts = {
+        outer: inner
+        for inner, layer in layers.items()
+        if isinstance(layer, keras.Model)
+        for outer in (inner, inner.rpartition("/")[0])
+        if outer == inner or sublayers(layers.get(outer)) == [layer]
+    }
+    if path not in parts:
+        raise ConfigurationError(
+            f"--into {path} is not possible: no model is there inside of the model. "
+            f"{'Give ' + ' or '.join(parts) if parts else 'There is none anywhere'}."
+        )
+    return parts[path], layers[parts[path]]

@@ -70,14 +70,16 @@ class SourceFile(ABC):
         """
 
 
-def require_one_model(task: Task, what: str) -> None:
+def require_one_model(task: Task, what: str, *, optimizers: bool = True) -> None:
     """Raises ConfigurationError for a task that an exchange format has no names for.
 
     Args:
         task: that has another model or optimizer than `model` and `optimizer`.
         what: has no names for them.
+        optimizers: whether they matter.
     """
-    if {*task.models} != {"model"} or {*task.optimizers} != {"optimizer"}:
+    has_others = optimizers and {*task.optimizers} != {"optimizer"}
+    if {*task.models} != {"model"} or has_others:
         raise ConfigurationError(
             f"{what} has one model and one optimizer. The task has the models "
             f"{', '.join(task.models)} and the optimizers {', '.join(task.optimizers)}: only "

@@ -6,11 +6,13 @@ A project fulfills it in its `experiment.py`, and hands it over in `train.py`, `
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from ..checkpoint.naming import named_layers
 from ..compat import apply_gradients, keras, scale_loss
 from ..data.protocol import Data, DataSpec
 from .optimization import joined, mean_gradients, slices_of
@@ -89,22 +91,29 @@ class Task(Protocol):
     """What is learned, by which models, and how well it is done.
 
     A task of one model and one optimizer sets `models` and `optimizers` in its constructor and
-    defines `loss` and `metrics`; all else has a default. One that trains in another way, a GAN or
-    a student with its teacher, overrides `step`, and `forward` and `inference` with it.
+    defines `loss` and `metrics`; all else has a default. Several optimizers train parts of the
+    models for the one loss, each at its own rate and from its own step on, see `frozen_until`. A
+    task that trains in another way, a GAN or a student with its teacher, overrides `step`, and
+    `forward` and `inference` with it.
 
     Attributes:
         models: by the names that they have in the checkpoint: {"model": model}.
         optimizers: likewise: {"optimizer": optimizer}.
         best_metric: the metric that decides which checkpoint is the best.
         best_mode: whether its largest or its smallest value is the best.
+        frozen_until: how many steps an optimizer leaves what it trains as it is, by its name, in
+            the default step. It begins after them, with slots of zeros and a count of its own.
         slices: how many parts a batch is trained in, by the default step.
+        steps_trained: () int64, the steps trained so far; a `TrainState` gives it to its task.
     """
 
     models: Mapping[str, keras.Model]
     optimizers: Mapping[str, keras.optimizers.Optimizer]
     best_metric: str = "val_loss"
     best_mode: Literal["max", "min"] = "min"
+    frozen_until: Mapping[str, int] = {}
     slices: int = 1
+    steps_trained: tf.Variable
 
     @abstractmethod
     def loss(self, y: Any, outputs: Outputs) -> tf.Tensor:
@@ -130,12 +139,26 @@ class Task(Protocol):
     def trained_variables(self, optimizer: str) -> list[Any]:
         """The variables that an optimizer trains, in its order.
 
-        By default, `generator_optimizer` trains the model `generator`, and an optimizer without
-        a model of such a name trains all models.
+        By default, `generator_optimizer` trains the model `generator` and `body_optimizer` the
+        layer `body` of a model; an optimizer without a name of that kind trains what is left.
         """
-        own = self.models.get(optimizer.removesuffix("_optimizer"))
-        models = self.models.values() if own is None else [own]
-        return [variable for model in models for variable in model.trainable_variables]
+        own = self._trained_by_name(optimizer)
+        if own is not None:
+            return own
+        others = [self._trained_by_name(name) or [] for name in self.optimizers]
+        taken = {id(variable) for variables in others for variable in variables}
+        models = self.models.values()
+        left = [variable for model in models for variable in model.trainable_variables]
+        return [variable for variable in left if id(variable) not in taken]
+
+    def _trained_by_name(self, optimizer: str) -> list[Any] | None:
+        """The variables of the model or the layer that an optimizer is called after; or None."""
+        name = optimizer.removesuffix("_optimizer")
+        if name == optimizer:
+            return None
+        layers = (layer for model in self.models.values() for layer in named_layers(model))
+        parts = dict(layers) | {**self.models}
+        return [*parts[name].trainable_variables] if name in parts else None
 
     def forward(self, batch: Batch, *, training: bool) -> Outputs:
         """What `loss` and the metrics are given for a batch: by default, the model's output."""
@@ -147,31 +170,50 @@ class Task(Protocol):
         Returns:
             The outputs, for the metrics, and the loss: (), with the regularization in it.
         """
-        (name, optimizer), *others = self.optimizers.items()
-        if others:
-            raise TypeError("A task with several optimizers defines a step of its own.")
-        variables = self.trained_variables(name)
-        sliced: list[tuple[Outputs, tf.Tensor, list[Any]]] = []
+        begins = sorted({0, *self.frozen_until.values()})
+        phases = [
+            partial(self._train, batch, [n for n in self.optimizers if self._begin(n) <= begin])
+            for begin in begins
+        ]
+        if len(phases) == 1:
+            return phases[0]()
+        # A graph for each: none works out gradients that nobody takes.
+        begun = [tf.cast(self.steps_trained >= begin, tf.int32) for begin in begins[1:]]
+        return tf.switch_case(tf.add_n(begun), phases)
+
+    def _begin(self, optimizer: str) -> int:
+        return self.frozen_until.get(optimizer, 0)
+
+    def _train(self, batch: Batch, optimizers: Sequence[str]) -> tuple[Outputs, tf.Tensor]:
+        """Trains on one batch what these optimizers train; they are those that have begun."""
+        variables = {name: self.trained_variables(name) for name in optimizers}
+        sliced: list[tuple[Outputs, tf.Tensor, dict[str, list[Any]]]] = []
         for part in slices_of(batch, self.slices):
-            before = [gradient for *_, gradients in sliced[-1:] for gradient in gradients]
+            before = [found for *_, gradients in sliced[-1:] for found in gradients.values()]
             # One after the other, so that no more than one is in memory.
-            with tf.control_dependencies([gradient for gradient in before if gradient is not None]):
-                sliced.append(self._differentiate(part, optimizer, variables))
+            with tf.control_dependencies([x for found in before for x in found if x is not None]):
+                sliced.append(self._differentiate(part, variables))
         outputs, losses, gradients = zip(*sliced, strict=True)
-        apply_gradients(optimizer, mean_gradients(gradients), variables)
+        for name, own in variables.items():
+            mean = mean_gradients([found[name] for found in gradients])
+            apply_gradients(self.optimizers[name], mean, own)
         return joined(outputs), tf.add_n(losses) / self.slices
 
     def _differentiate(
-        self, batch: Batch, optimizer: keras.optimizers.Optimizer, variables: list[Any]
-    ) -> tuple[Outputs, tf.Tensor, list[Any]]:
-        """The outputs for a batch, its loss, and the gradients, scaled if the optimizer scales."""
-        with tf.GradientTape() as tape:
+        self, batch: Batch, variables: Mapping[str, list[Any]]
+    ) -> tuple[Outputs, tf.Tensor, dict[str, list[Any]]]:
+        """The outputs for a batch, its loss, and the gradients for each optimizer.
+
+        An optimizer that scales the loss is given gradients of its own scale.
+        """
+        with tf.GradientTape(persistent=True) as tape:
             outputs = self.forward(batch, training=True)
             loss = self.mean_loss(batch, outputs)
             for penalty in (term for model in self.models.values() for term in model.losses):
                 loss += tf.cast(penalty, loss.dtype)
-            scaled = scale_loss(optimizer, loss)
-        return outputs, loss, tape.gradient(scaled, variables)
+            scaled = {name: scale_loss(self.optimizers[name], loss) for name in variables}
+        gradients = {name: tape.gradient(scaled[name], own) for name, own in variables.items()}
+        return outputs, loss, gradients
 
     def mean_loss(self, batch: Batch, outputs: Outputs) -> tf.Tensor:
         """The mean loss of a batch: (). An example counts as much as its weight says.

@@ -10,14 +10,15 @@ import tensorflow as tf
 
 from ..checkpoint.graph import ObjectGraph
 from ..checkpoint.naming import models_of, named_layers, variable_paths
-from ..compat import keras, loss_scale, variables_of
+from ..checkpoint.structure import fixed_tables
+from ..compat import keras, variables_of
 from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
 from .experiment import Batch, Hook, Outputs, Task
 from .means import Means
 from .optimization import WeightAverage
 from .settings import RunSettings
-from .stopping import early_stopping
+from .stopping import early_stopping, freezing, is_at_its_end, require_apart
 
 OTHER_PARTS = {"step", "metrics", "untracked", "hooks"}
 # What a traced step, loss or metric raises where models, labels and metrics do not go together.
@@ -65,14 +66,15 @@ class TrainState:
         require_names(task, OTHER_PARTS if config.ema is None else {*OTHER_PARTS, "ema"})
         slice_batches(task, element_spec, config.accumulate)
         build(task, element_spec)
+        require_apart(task)
         self.task = task
-        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.step = task.steps_trained = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.line, self.epoch = Means(task), Means(task)
         require_fitting(task, any_batch_size(element_spec))
         self.average = None if config.ema is None else WeightAverage(task, config.ema)
         # Not a part of it: a state with such a loss is not saved.
         self._bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self.hooks = [*hooks, *early_stopping(config, task)]
+        self.hooks = [*hooks, *early_stopping(config, task), *freezing(task)]
         self.untracked = untracked_variables(task, element_spec)
 
     @property
@@ -102,8 +104,7 @@ class TrainState:
         step is dropped and the next scale is half of it: it counts when that is over, at 1.
         """
         is_first = ~tf.math.is_finite(loss) & (self._bad_step == 0)
-        for scale in map(loss_scale, self.task.optimizers.values()):
-            is_first &= scale is None or scale <= 1
+        is_first &= is_at_its_end(self.task, self.step)
         self._bad_step.assign(tf.where(is_first, self.step + 1, self._bad_step))
         self.line.update(batch, outputs, loss)
         self.epoch.update(batch, outputs, loss)
@@ -260,13 +261,15 @@ def in_order_of_use(
 ) -> list[tf.Variable]:
     """The variables that a traced step uses, in the order in which it first does."""
     by_handle = {id(variable.handle): variable for variable in traced.variables}
-    resources = [tensor for tensor in traced.captured_inputs if tensor.dtype == tf.resource]
-    if any(id(resource) not in by_handle for resource in resources):
+    fixed = {id(table.resource_handle) for table in fixed_tables(task.models.values())}
+    used = {id(tensor) for tensor in traced.captured_inputs if tensor.dtype == tf.resource} - fixed
+    if used - by_handle.keys():
         raise ConfigurationError(
             f"{names_of_models(task)} keeps state outside of variables (a lookup table, say), "
-            "which a checkpoint of its variables would lose. Move that part into the data."
+            "which a checkpoint of its variables would lose. Move that part into the data, or make "
+            "it a tf.lookup.StaticHashTable that is an attribute of its layer."
         )
-    return [by_handle[id(resource)] for resource in resources]
+    return [by_handle[id(tensor)] for tensor in traced.captured_inputs if id(tensor) in used]
 
 
 def refuse_hidden_randomness(task: Task, traced: tf.types.experimental.ConcreteFunction) -> None:

@@ -43,7 +43,14 @@ def test_all_else_works_without_the_pipeline(root, capsys):
     assert run_main(training.main, *settings, "--epochs", 2) == 0
     told = "The iterator of the pipeline takes 0.3 MB of each checkpoint."
     assert told in capsys.readouterr().out
-    for command in ("show", "verify", "diff latest --model", "export latest", "data index", "data verify"):
+    for command in (
+        "show",
+        "verify",
+        "diff latest --model",
+        "export latest",
+        "data index",
+        "data verify",
+    ):
         assert run_main(commands.main, *command.split(), "--root", root) == 0, command
     assert run_main(commands.evaluate, "--root", root) == 0
     average = ["--average", 2, "--save-as", "mean", "--root", root]
