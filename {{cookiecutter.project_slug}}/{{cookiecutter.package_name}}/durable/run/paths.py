@@ -117,6 +117,10 @@ class RunPaths:
         """The folder of the evaluation that the words name."""
         return self.folder / "evaluations" / file_name(words)
 
+    def sweep(self, ending: str) -> epath.Path:
+        """A file of the sweep of this name, whose trials are runs: .db, .png or .lock."""
+        return self.runs / f"sweep-{self.run}{ending}"
+
     def report(self, runs: Sequence[str]) -> epath.Path:
         """The picture of the learning curves of some runs."""
         return self.runs / f"{file_name(['report', *runs])}.png"

@@ -251,10 +251,12 @@ class Project:
         paths: the class of the paths.
         load_experiment: imports the class of the experiment; called by the commands that need the
             models, so that the others work while a file of a model is broken.
-        train: the command line that starts training, for the command that kills it.
+        train: the command line that starts training, for the commands that do.
+        arguments: what they add to it: the settings that stand after -- on their command line.
     """
 
     config: type[RunSettings]
     paths: type[RunPaths]
     load_experiment: Callable[[], Callable[[Any], "Experiment"]]
     train: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
