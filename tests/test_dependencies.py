@@ -23,12 +23,20 @@ def tables_of(text: str) -> list[list[list[str]]]:
 
 def test_every_dependency_has_a_reason_and_a_licence(bake: Callable[..., Path]):
     settings = tomllib.loads((bake() / "pyproject.toml").read_text(encoding="utf-8"))
-    direct = {re.match(r"[\w-]+", name)[0] for name in settings["project"]["dependencies"]}
+    direct, *extras = (
+        {re.match(r"[\w-]+", name)[0] for name in names}
+        for names in [
+            settings["project"]["dependencies"],
+            *settings["project"]["optional-dependencies"].values(),
+        ]
+    )
 
-    reasons, licences = tables_of((TEMPLATE / "docs/dependencies.md").read_text(encoding="utf-8"))
+    reasons, asked_for, licences = tables_of((TEMPLATE / "docs/dependencies.md").read_text(encoding="utf-8"))
 
     assert direct <= {row[0] for row in reasons}
-    assert all(row[1] and row[2] for row in reasons)
+    assert set().union(*extras) == {row[1] for row in asked_for}
+    assert all(row[1] and row[2] for row in [*reasons, *asked_for])
+    assert all(PERMISSIVE.search(row[4]) for row in asked_for)
     named = {row[0].replace("_cpu", "") for row in licences}
     assert direct <= named
     assert [row for row in licences if not PERMISSIVE.search(row[2])] == []

@@ -29,6 +29,7 @@ from {{ cookiecutter.package_name }}.durable import (
     manager_options,
     parse_settings,
     record_start,
+    send_rest,
     with_best_metric,
 )
 from {{ cookiecutter.package_name }}.experiment import Experiment
@@ -59,6 +60,7 @@ def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: 
     manager = start_manager(config, paths, data, state)
     step, last = int(state.step), config.last_step(data.steps_per_epoch)
     if step >= last or state.ended:
+        send_rest(config, paths)
         return complete(config, step, data.steps_per_epoch, state.ended)
     record_start(config, paths, step, manager)
     cadence = Cadence(config)
@@ -68,7 +70,7 @@ def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: 
     batches = iter(data.batches(config.seed, step, last))
     chunk = 1
     with (
-        MetricsLog(paths, step, state.hooks) as metrics_log,
+        MetricsLog(paths, step, state.hooks, config) as metrics_log,
         Display(last, data.steps_per_epoch, step) as display,
         Profiler(config, paths) as profiler,
     ):

@@ -90,6 +90,11 @@ class RunPaths:
         return self.folder / "config.json"
 
     @property
+    def tracking(self) -> epath.Path:
+        """What it is to the trackers that its log was sent to."""
+        return self.folder / "tracking.json"
+
+    @property
     def exports(self) -> epath.Path:
         """Its exported models."""
         return self.folder / "exports"

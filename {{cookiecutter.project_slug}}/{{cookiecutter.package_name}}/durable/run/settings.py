@@ -111,6 +111,8 @@ class RunSettings:
     """A JSON file with settings, such as the config.json of a run; the command line wins."""
     patience: int | None = None
     """End the run when the best metric, see --best-metric, got no better for so many epochs."""
+    track: Literal["none", "mlflow", "wandb"] = "none"
+    """Send what is logged to MLflow or Weights & Biases too, as far as a save covers it."""
 
     def __post_init__(self) -> None:
         hours = self.keep_every_hours
