@@ -31,7 +31,8 @@ def test_every_dependency_has_a_reason_and_a_licence(bake: Callable[..., Path]):
         ]
     )
 
-    reasons, asked_for, licences = tables_of((TEMPLATE / "docs/dependencies.md").read_text(encoding="utf-8"))
+    text = (TEMPLATE / "docs/dependencies.md").read_text(encoding="utf-8")
+    reasons, asked_for, licences = tables_of(text)
 
     assert direct <= {row[0] for row in reasons}
     assert set().union(*extras) == {row[1] for row in asked_for}

@@ -188,11 +188,8 @@ class Trainer:
             self._say(f"{name} is not finished: start the sweep again to go on.")
             return code
         elif code < 0:
-            self._finish(
-                trial,
-                "failed",
-                f": it was killed by signal {-code} before it had saved anything new",
-            )
+            how = f": it was killed by signal {-code} before it had saved anything new"
+            self._finish(trial, "failed", how)
         else:
             self._finish(trial, "failed", f" with exit code {code}")
         return 0
@@ -209,13 +206,17 @@ class Trainer:
         with subprocess.Popen(  # noqa: S603
             command, stdout=2 if self._options.json else None, start_new_session=True
         ) as process:
-            while process.poll() is None:
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(LOOK_EVERY)
-                pruned = pruned or self._look(trial, last)
-                if not asked and (pruned or self._signals.stop):
-                    asked = True
-                    process.send_signal(self._signals.stop or signal.SIGTERM)
+            try:
+                while process.poll() is None:
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(LOOK_EVERY)
+                    pruned = pruned or self._look(trial, last)
+                    if not asked and (pruned or self._signals.stop):
+                        asked = True
+                        process.send_signal(self._signals.stop or signal.SIGTERM)
+            except Exception:  # the study cannot be written, say
+                process.terminate()  # which lets it save
+                raise
         return process.returncode, pruned or self._look(trial, last)
 
     def _look(self, trial: Trial, last: int) -> bool:

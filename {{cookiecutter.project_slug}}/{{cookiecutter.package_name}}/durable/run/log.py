@@ -32,9 +32,6 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         step: the step from which the run goes on.
         hooks: are told of each line.
         config: names the tracker, if there is one.
-
-    Raises:
-        ConfigurationError: the tracker cannot be used.
     """
 
     def __init__(

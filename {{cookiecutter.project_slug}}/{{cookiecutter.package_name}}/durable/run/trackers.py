@@ -200,23 +200,25 @@ def require_installed(extra: str, *modules: str) -> None:
 TRACKERS: dict[str, type[Tracker]] = {"mlflow": MLflow, "wandb": WeightsAndBiases}
 
 
-def start_tracking(config: RunSettings | None, paths: RunPaths) -> Tracking | None:
-    """What sends the log of a run to the tracker that its settings name, if they do.
+def prepare_tracker(config: RunSettings) -> None:
+    """Sees to it that the tracker can be used that the settings name, if they do.
 
     Raises:
-        ConfigurationError: the tracker cannot be used.
+        ConfigurationError: it cannot.
     """
+    if config.track != "none":
+        TRACKERS[config.track].prepare()
+
+
+def start_tracking(config: RunSettings | None, paths: RunPaths) -> Tracking | None:
+    """What sends the log of a run to the tracker that its settings name, if they do."""
     if config is None or config.track == "none":
         return None
     return Tracking(config, paths, TRACKERS[config.track])
 
 
 def send_rest(config: RunSettings, paths: RunPaths) -> None:
-    """Sends what the tracker of a complete run has not got.
-
-    Raises:
-        ConfigurationError: the tracker cannot be used.
-    """
+    """Sends what the tracker of a complete run has not got."""
     if config.track == "none" or tracked_run(config.track, paths).last >= newest_step(paths):
         return
     Tracking(config, paths, TRACKERS[config.track]).close()

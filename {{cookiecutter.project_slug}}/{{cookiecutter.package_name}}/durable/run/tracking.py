@@ -76,14 +76,10 @@ class Tracking:
     Args:
         config: names the tracker.
         paths: of the run, whose history tells how it began.
-        kind: the tracker.
-
-    Raises:
-        ConfigurationError: the tracker cannot be used.
+        kind: the tracker, which is prepared.
     """
 
     def __init__(self, config: RunSettings, paths: RunPaths, kind: type[Tracker]) -> None:
-        kind.prepare()
         self._kind = kind
         self._config = config
         self._paths = paths

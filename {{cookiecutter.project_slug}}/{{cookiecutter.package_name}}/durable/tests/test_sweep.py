@@ -93,6 +93,7 @@ def test_trials_are_runs_and_the_best_comes_first(straight, capsys):
     told = trials_of(straight, capsys)
     assert (told["sweep"], told["metric"], told["mode"]) == ("sweep", "val_accuracy", "max")
     assert [trial["state"] for trial in told["trials"]] == ["complete"] * 2
+    assert len({trial["settings"]["optimizer.learning_rate"] for trial in told["trials"]}) == 2
     for trial in told["trials"]:
         lines = [line for line in log_of(straight / "runs" / trial["run"]) if "val_loss" in line]
         values = {str(line["epoch"]): line["val_accuracy"] for line in lines}

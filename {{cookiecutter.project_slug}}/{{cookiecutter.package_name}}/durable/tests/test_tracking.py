@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+from contextlib import suppress
 from importlib.util import find_spec
 
 import pytest
@@ -137,12 +139,14 @@ def test_one_that_is_not_installed_is_told_first(root, monkeypatch, capsys, trac
     assert capsys.readouterr().err == (
         f"--track {tracker} needs an extra: install it with pip install --editable '.[{tracker}]'\n"
     )
+    assert list(root.iterdir()) == []
 
 
 def kill_when(process, is_reached):
     """Kills a process with SIGKILL once something has happened."""
     while process.poll() is None and not is_reached():
-        pass
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)  # the process needs the processor
     process.send_signal(signal.SIGKILL)
     code, output, errors = finish(process)
     assert code == -signal.SIGKILL, output + errors
