@@ -80,13 +80,14 @@ def train(root, *arguments):
     return run_main(training.main, *SMALL, "--track", "mlflow", "--root", root, *arguments)
 
 
-def test_a_resumed_run_goes_on_in_the_same_tracked_run(root, shelf):
+def test_a_resumed_run_goes_on_in_the_same_tracked_run(root, shelf, capsys):
     assert train(root, "--epochs", 1) == 0
     first = tracked(root)["id"]
     assert train(root, "--epochs", 3) == 0
     assert [*shelf.runs] == [first]
     assert on(shelf, first) == log_of(root / "runs/default")
     assert shelf.endings == ["finished"] * 2
+    assert capsys.readouterr().err == ""  # no line was sent too early
 
 
 @pytest.mark.parametrize("failures", [1, 2, 3])
@@ -164,6 +165,18 @@ def resume(root, tracker):
     return log
 
 
+def record_sent(monkeypatch, client):
+    """The steps of all points that are sent from now on."""
+    sent, log_batch = [], client.log_batch
+
+    def recording(self, run_id, metrics=(), **others):
+        sent.extend(point.step for point in metrics)
+        log_batch(self, run_id, metrics=metrics, **others)
+
+    monkeypatch.setattr(client, "log_batch", recording)
+    return sent
+
+
 @pytest.mark.skipif(
     not all(map(find_spec, ("mlflow", "sqlalchemy"))), reason="the extra mlflow is not installed"
 )
@@ -183,7 +196,11 @@ def test_mlflow_has_each_point_of_a_killed_run_once(root, monkeypatch):
 
     process = start(*ENDLESS, "--track", "mlflow", "--root", root)
     kill_when(process, lambda: any(run.data.metrics for run in tracked_runs()))
+    (found,) = tracked_runs()
+    has = max(point.step for point in client.get_metric_history(found.info.run_id, "loss"))
+    sent = record_sent(monkeypatch, MlflowClient)
     wanted = resume(root, "mlflow")
+    assert min(sent) > has
 
     (found,) = tracked_runs()
     assert (found.info.run_name, found.info.status) == ("default", "FINISHED")
