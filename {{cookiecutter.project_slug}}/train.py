@@ -31,6 +31,7 @@ from {{ cookiecutter.package_name }}.durable import (
     name_bad_examples,
     parse_settings,
     record_start,
+    send_rest,
     with_best_metric,
 )
 from {{ cookiecutter.package_name }}.experiment import Experiment
@@ -61,6 +62,7 @@ def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: 
     manager = start_manager(config, paths, data, state)
     step, last = int(state.step), config.last_step(data.steps_per_epoch)
     if step >= last or state.ended:
+        send_rest(config, paths)
         return complete(config, step, data.steps_per_epoch, state.ended)
     record_start(config, paths, step, manager)
     cadence = Cadence(config)
@@ -71,7 +73,7 @@ def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: 
     chunk = 1
     with (
         name_bad_examples(data, config.seed, state.step),
-        MetricsLog(paths, step, state.hooks) as metrics_log,
+        MetricsLog(paths, step, state.hooks, config) as metrics_log,
         Display(last, data.steps_per_epoch, step) as display,
         Profiler(config, paths) as profiler,
     ):

@@ -105,4 +105,5 @@ from .run.start import (
 )
 from .run.state import TrainState as TrainState
 from .run.stopping import FiniteGuard as FiniteGuard
+from .run.trackers import send_rest as send_rest
 from .run.validation import Validation as Validation

@@ -36,11 +36,15 @@ GROUPS = {
     "Look at the data": {
         "data": ("data", "build_data", "find the examples, draw some, try all of them"),
     },
+    "Search": {
+        "sweep": ("sweep", "sweep", "train many runs, and find the best settings"),
+    },
     "Prove it": {
         "torture": ("torture", "torture", "kill a run again and again, and look what was lost"),
     },
 }
 MADE_FOR_PROJECT = {"import", "data"}  # their flags are its settings
+TRAINING = {"sweep", "torture"}  # what stands after -- is for train.py
 READING = {"list", "show", "verify", "diff", "report", "export"}  # beside a trainer, say
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
@@ -70,9 +74,9 @@ def run_command(
             f"What they do tells: {program} --help"
         )
     import_tensorflow()
-    if name == "torture" and "--" in rest:
+    if name in TRAINING and "--" in rest:
         cut = rest.index("--")
-        project = replace(project, train=(*project.train, *rest[cut + 1 :]))
+        project = replace(project, arguments=tuple(rest[cut + 1 :]))
         rest = rest[:cut]
     command = partial(tyro.cli, load_command(project, name), args=rest, prog=f"{program} {name}")
     return again_if_removed(command) if name in READING else command()

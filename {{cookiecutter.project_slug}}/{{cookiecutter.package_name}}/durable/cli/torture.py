@@ -21,6 +21,7 @@ from ..errors import ConfigurationError
 from ..files import TEMPORARY, absolute
 from ..run.history import read_objects
 from ..run.paths import RunPaths
+from ..run.references import newest_step
 from ..run.settings import Project
 
 KILLED, STRAIGHT = "killed", "straight"
@@ -84,7 +85,7 @@ def training_command(project: Project, folder: Path, epochs: int) -> list[str]:
     """The command line that trains so many epochs in a folder, with many saves and log lines."""
     settings = ["--root", str(folder), "--epochs", str(epochs)]
     settings += ["--save-every", str(SAVE_EVERY), "--log-every", str(LOG_EVERY)]
-    return [*project.train, *settings]
+    return [*project.train, *project.arguments, *settings]
 
 
 def kill_once(
@@ -132,12 +133,6 @@ def wait_for_changes(
             seen, changes = names, changes - 1
         if changes <= 0 and (not in_a_save or any(TEMPORARY in name for name in names)):
             return
-
-
-def newest_step(paths: RunPaths) -> int:
-    """The step of the newest whole checkpoint; 0 where there is none."""
-    found = bundle.find_checkpoints(paths.checkpoints)
-    return max((bundle.step_of(path) for path in found if bundle.is_whole(path)), default=0)
 
 
 def finish_and_compare(

@@ -1,15 +1,17 @@
-"""Drawing runs: the loss and the other metrics, and below them what happened when."""
+"""Drawing runs, their metrics and what happened to them, and the trials of a sweep."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from math import ceil
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from ..run.study import Trial
 from .curves import VALIDATION_PREFIX, Curve, Run, Source, metric_names
 
 # Okabe and Ito 2008, "Color Universal Design": they can be told apart by the color-blind.
@@ -23,6 +25,8 @@ TRAINING: dict[str, Any] = {"linewidth": 1, "alpha": 0.45, "solid_capstyle": "ro
 VALIDATION: dict[str, Any] = {"linewidth": 1.8, "solid_capstyle": "round"}
 CONNECTION: dict[str, Any] = {"linewidth": 1.2, "linestyle": ":"}
 CHECKPOINT: dict[str, Any] = {"marker": "|", "markersize": 9, "markeredgewidth": 1.4}
+TRIAL: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 1}
+BEST_TRIAL: dict[str, Any] = {"marker": "o", "markersize": 8, "linewidth": 2.5}
 # Above the line and below it, so that two marks of one step do not hide each other.
 MARKS: dict[str, tuple[float, dict[str, Any]]] = {
     "fork": (0, {"marker": "D", "markersize": 6, "markerfacecolor": "white"}),
@@ -102,11 +106,16 @@ def use_logarithms(axes: Axes) -> None:
     values = values[np.isfinite(values)]
     if len(values) and values.min() > 0 and values.max() > 10 * values.min():
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.tick_params(which="minor", length=0)
+        mark_powers(axes, axes.yaxis)
         axes.set_title("loss, on a logarithmic scale", loc="left", size=11)
+
+
+def mark_powers(axes: Axes, axis: Axis) -> None:
+    """Marks a logarithmic axis at 1, 2, 5, 10, 20 and so on."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+    axes.tick_params(which="minor", length=0)
 
 
 def draw_events(axes: Axes, runs: Sequence[Run]) -> None:
@@ -155,3 +164,46 @@ def explain(runs: Sequence[Run]) -> list[Line2D]:
     if any(parents_of(run, runs) for run in runs):
         handles.append(Line2D([], [], color=INK, label="from its parent", **CONNECTION))
     return handles
+
+
+def draw_trials(trials: Sequence[Trial], metric: str, logarithmic: Container[str] = ()) -> Figure:
+    """Draws the trials of a sweep: a panel for their curves, and one for each setting.
+
+    Those that are not complete are gray, and the first one stands out. Of many settings, the first
+    ones are drawn.
+
+    Args:
+        trials: the best first.
+        metric: what decides between them.
+        logarithmic: the settings that are drawn on a logarithmic scale.
+    """
+    names = list(dict.fromkeys(name for trial in trials for name in trial.settings))
+    names = names[: MOST_PANELS - 1]
+    columns = min(1 + len(names), 3)
+    rows = ceil((1 + len(names)) / columns)
+    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    curves, *panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
+    for axes, title in zip([curves, *panels], ["epoch", *names], strict=False):
+        axes.set_xlabel(title)
+        axes.grid(color="#E5E5E5", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(length=0, colors=INK)
+        if title in logarithmic:
+            axes.set_xscale("log")
+            mark_powers(axes, axes.xaxis)
+    for axes in panels[len(names) :]:
+        axes.remove()
+    curves.xaxis.set_major_locator(MaxNLocator(integer=True))
+    curves.set_title(metric, loc="left", size=11)
+    for place, trial in reversed([*enumerate(trials)]):  # the best over the others
+        if trial.best is None:
+            continue
+        style: dict[str, Any] = {
+            "color": COLORS[place > 0] if trial.state == "complete" else "#BBBBBB"
+        }
+        style |= TRIAL if place else BEST_TRIAL
+        curves.plot([*trial.values], [*trial.values.values()], **style)
+        for axes, name in zip(panels, names, strict=False):
+            axes.plot(trial.settings[name], trial.best[1], **style)
+    return figure

@@ -13,6 +13,8 @@ from ..files import append_text, make_folder, strict_json, synchronize, write_te
 from .experiment import Hook
 from .history import lines_after, rewind_lines
 from .paths import RunPaths, SupersededPaths
+from .settings import RunSettings
+from .trackers import start_tracking
 
 # What the names of TensorBoard's files begin with, and what those that were set aside do.
 EVENTS = "events.out.tfevents."
@@ -29,9 +31,17 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         paths: of the run.
         step: the step from which the run goes on.
         hooks: are told of each line.
+        config: names the tracker, if there is one.
     """
 
-    def __init__(self, paths: RunPaths, step: int, hooks: Sequence[Hook] = ()) -> None:
+    def __init__(
+        self,
+        paths: RunPaths,
+        step: int,
+        hooks: Sequence[Hook] = (),
+        config: RunSettings | None = None,
+    ) -> None:
+        self._tracking = start_tracking(config, paths)
         rewind_log(paths, step)
         self._hooks = hooks
         for hook in hooks:
@@ -47,6 +57,8 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         if error is None:
             self.flush()
         self._writer.close()
+        if self._tracking is not None:
+            self._tracking.close(failed=error is not None)
 
     def write(self, step: int, epoch: int, metrics: dict[str, float], *, epoch_ended: bool) -> None:
         """Adds one line, and a point to each curve."""
@@ -67,6 +79,8 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         self._writer.flush()
         for events in event_files(self._events)[-1:]:
             synchronize(events)
+        if self._tracking is not None:
+            self._tracking.update()
 
 
 def rewind_log(paths: RunPaths, step: int) -> None:

@@ -90,6 +90,11 @@ class RunPaths:
         return self.folder / "config.json"
 
     @property
+    def tracking(self) -> epath.Path:
+        """What it is to the trackers that its log was sent to."""
+        return self.folder / "tracking.json"
+
+    @property
     def exports(self) -> epath.Path:
         """Its exported models."""
         return self.folder / "exports"
@@ -116,6 +121,10 @@ class RunPaths:
     def evaluation(self, *words: str) -> epath.Path:
         """The folder of the evaluation that the words name."""
         return self.folder / "evaluations" / file_name(words)
+
+    def sweep(self, ending: str) -> epath.Path:
+        """A file of the sweep of this name, whose trials are runs: .db, .png or .lock."""
+        return self.runs / f"sweep-{self.run}{ending}"
 
     def report(self, runs: Sequence[str]) -> epath.Path:
         """The picture of the learning curves of some runs."""

@@ -137,6 +137,12 @@ def all_checkpoints(paths: RunPaths) -> list[epath.Path]:
     return sorted(found, key=bundle.step_of)
 
 
+def newest_step(paths: RunPaths) -> int:
+    """The step of the newest whole checkpoint; 0 where there is none."""
+    found = bundle.find_checkpoints(paths.checkpoints)
+    return max((bundle.step_of(path) for path in found if bundle.is_whole(path)), default=0)
+
+
 def names_of_runs(paths: RunPaths) -> list[str]:
     """The names of all runs."""
     if not paths.runs.exists():

@@ -111,6 +111,8 @@ class RunSettings:
     """A JSON file with settings, such as the config.json of a run; the command line wins."""
     patience: int | None = None
     """End the run when the best metric, see --best-metric, got no better for so many epochs."""
+    track: Literal["none", "mlflow", "wandb"] = "none"
+    """Send what is logged to MLflow or Weights & Biases too, as far as a save covers it."""
 
     def __post_init__(self) -> None:
         hours = self.keep_every_hours
@@ -251,10 +253,12 @@ class Project:
         paths: the class of the paths.
         load_experiment: imports the class of the experiment; called by the commands that need the
             models, so that the others work while a file of a model is broken.
-        train: the command line that starts training, for the command that kills it.
+        train: the command line that starts training, for the commands that do.
+        arguments: what they add to it: the settings that stand after -- on their command line.
     """
 
     config: type[RunSettings]
     paths: type[RunPaths]
     load_experiment: Callable[[], Callable[[Any], "Experiment"]]
     train: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()

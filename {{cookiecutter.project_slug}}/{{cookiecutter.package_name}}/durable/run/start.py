@@ -27,6 +27,7 @@ from .session import RunLock
 from .settings import RunSettings, Settings, record_config
 from .state import TrainState
 from .stopping import best_metric
+from .trackers import prepare_tracker
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ GIT_TIMEOUT = 10  # seconds; a run is worth more than to wait for a slow file sy
 
 
 def check_start(config: RunSettings, paths: RunPaths, manager: CheckpointManager) -> None:
-    """Raises ConfigurationError if --resume or --fork-from forbids what is there."""
+    """Raises ConfigurationError if a setting forbids what is there, or a tracker cannot be used."""
+    prepare_tracker(config)
     if config.resume == "never" and manager.has_checkpoints:
         raise ConfigurationError(
             f"There are checkpoints in {manager.directory}, and --resume never was given. "

@@ -16,6 +16,7 @@ from ...run.session import RunLock, Signals
 from ...run.start import check_start, fork, manager_options, record_start, with_best_metric
 from ...run.state import TrainState
 from ...run.stopping import FiniteGuard
+from ...run.trackers import send_rest
 from ...run.validation import Validation
 from .experiment import Config, Experiment
 
@@ -56,6 +57,8 @@ def train(config, paths, data, state, signals):
         if stop and step < last:
             log.info("Saved step %d and stopped by signal %d.", step, stop)
             return 128 + stop
+    else:
+        send_rest(config, paths)
     epoch = step // data.steps_per_epoch
     log.info("Run %r is complete: step %d, epoch %d.", config.run, step, epoch)
     if state.ended:
@@ -71,7 +74,7 @@ def train_to(last, step, config, data, state, manager, signals, paths):
     guard = FiniteGuard(config, paths, state, manager)
     display = Display(last, data.steps_per_epoch, step)
     named = name_bad_examples(data, config.seed, state.step)
-    with named, MetricsLog(paths, step, state.hooks) as metrics_log, display, profiler:
+    with named, MetricsLog(paths, step, state.hooks, config) as metrics_log, display, profiler:
         while step < last and not stop and not state.ended:
             profiler.at(step)
             stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
