@@ -5,7 +5,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -66,6 +66,24 @@ def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
     finally:
         if temporary.exists():
             temporary.rmtree()
+
+
+def put_in_place(written: Iterable[epath.Path], folder: epath.Path) -> None:
+    """Moves files that were written elsewhere to a folder, in their order, safe on the disk."""
+    moved = list(written)
+    for file in moved:
+        synchronize(file)
+    for file in moved:
+        file.rename(folder / file.name)
+    synchronize(folder)
+
+
+def link_or_copy(file: epath.Path, target: epath.Path) -> None:
+    """Gives a file a second name; where the file system has no hard links, a copy has it."""
+    try:
+        os.link(file, target)
+    except OSError:
+        file.copy(target, overwrite=True)
 
 
 def temporary_folder(checkpoint: epath.Path) -> epath.Path:

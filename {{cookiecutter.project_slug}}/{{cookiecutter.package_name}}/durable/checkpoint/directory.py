@@ -4,14 +4,15 @@ import logging
 import os
 import re
 from contextlib import suppress
+from functools import partial
 
 import tensorflow as tf
 from etils import epath
 from google.protobuf import text_format
 
 from .. import files
-from ..errors import UnreadableCheckpoint
-from . import bundle
+from ..errors import DamagedCheckpoint, UnreadableCheckpoint
+from . import bundle, shared
 from .reader import condition_of
 from .retention import Best, Retention
 
@@ -95,12 +96,14 @@ class Directory:
             return
         name = re.escape(self.name)
         left_over = re.compile(rf"({name}-\d+){files.TEMPORARY}")
-        own_text = re.compile(rf"({STATE_FILE}|{name}-\d+\.pinned){files.TEMPORARY}")
+        own_file = rf"{STATE_FILE}|{name}-\d+\.(pinned|data-\d+-of-\d+)"
+        own_text = re.compile(rf"({own_file}){files.TEMPORARY}")
         for entry in list(self.folder.iterdir()):
             if (match := left_over.fullmatch(entry.name)) and entry.is_dir():
                 bundle.clear_unfinished(self.folder / match[1])
             elif own_text.fullmatch(entry.name) and entry.is_file():
                 entry.unlink()
+        self._sweep_shared(unfinished=True)
 
     def prune(self, retention: Retention, saved: epath.Path) -> None:
         """Removes the checkpoints that the retention does not keep.
@@ -116,6 +119,22 @@ class Directory:
         for checkpoint in whole:
             if checkpoint not in chosen and not bundle.is_pinned(checkpoint):  # it may be by now
                 bundle.remove(checkpoint)
+        self._sweep_shared(unfinished=False)
+
+    def _sweep_shared(self, *, unfinished: bool) -> None:
+        """Removes the shards that nothing in this directory and those inside of it takes."""
+        if not (self.folder / shared.FOLDER).exists():
+            return
+        names = shared.names_in(self.folder, self.name)
+        used: set[str] = set()
+        inside = [entry for entry in self.folder.iterdir() if entry.is_dir()]
+        for folder in (self.folder, *inside):
+            for checkpoint in bundle.find_checkpoints(folder, self.name):
+                if names <= used:
+                    break
+                with suppress(DamagedCheckpoint):  # it cannot be told, nor be mended
+                    used.update(bundle.attempt(checkpoint, partial(shared.names_of, checkpoint)))
+        shared.sweep(self.folder, self.name, used, unfinished=unfinished)
 
     def bring_back(self, copied: epath.Path) -> bool:
         """Copies a checkpoint that is elsewhere back into the directory, if it is not good there.
