@@ -68,13 +68,16 @@ def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
             temporary.rmtree()
 
 
-def put_in_place(written: Iterable[epath.Path], folder: epath.Path) -> None:
+def put_in_place(
+    written: Iterable[epath.Path], folder: epath.Path, *, overwrite: bool = False
+) -> None:
     """Moves files that were written elsewhere to a folder, in their order, safe on the disk."""
     moved = list(written)
     for file in moved:
         synchronize(file)
     for file in moved:
-        file.rename(folder / file.name)
+        move = file.replace if overwrite else file.rename
+        move(folder / file.name)
     synchronize(folder)
 
 

@@ -124,8 +124,8 @@ def attempt(checkpoint: epath.PathLike, read: Callable[[], T]) -> T:
     try:
         return read()
     except UNREADABLE:
-        if not mend(path):
-            require_readable(path)
+        mend(path)
+        require_readable(path)
     try:
         return read()
     except UNREADABLE as error:
@@ -133,11 +133,11 @@ def attempt(checkpoint: epath.PathLike, read: Callable[[], T]) -> T:
         raise damage_from(path, error) from error
 
 
-def mend(checkpoint: epath.Path) -> bool:
-    """Mends what a checkpoint shares with others; tells whether there was something to mend."""
+def mend(checkpoint: epath.Path) -> None:
+    """Mends what a checkpoint shares with others, where it can be written to."""
     try:
-        return shared.mend(checkpoint)
-    except SAVING_ERRORS as error:
+        shared.mend(checkpoint)
+    except (*SAVING_ERRORS, DamagedCheckpoint) as error:
         log.warning(
             "What %s shares with others may have a good copy in %s/, but cannot be mended: %s. "
             "Verify it from where its folder can be written to.",
@@ -145,7 +145,6 @@ def mend(checkpoint: epath.Path) -> bool:
             shared.FOLDER,
             error,
         )
-        return False
 
 
 def damage_from(checkpoint: epath.PathLike, error: Exception) -> DamagedCheckpoint:

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -103,7 +104,7 @@ class Directory:
                 bundle.clear_unfinished(self.folder / match[1])
             elif own_text.fullmatch(entry.name) and entry.is_file():
                 entry.unlink()
-        self._sweep_shared(unfinished=True)
+        shared.clear_unfinished(self.folder, self.name)
 
     def prune(self, retention: Retention, saved: epath.Path) -> None:
         """Removes the checkpoints that the retention does not keep.
@@ -119,22 +120,25 @@ class Directory:
         for checkpoint in whole:
             if checkpoint not in chosen and not bundle.is_pinned(checkpoint):  # it may be by now
                 bundle.remove(checkpoint)
-        self._sweep_shared(unfinished=False)
+        self._sweep_shared()
 
-    def _sweep_shared(self, *, unfinished: bool) -> None:
-        """Removes the shards that nothing in this directory and those inside of it takes."""
+    def _sweep_shared(self) -> None:
+        """Removes the shards that nothing in this directory and in those inside of it takes."""
         if not (self.folder / shared.FOLDER).exists():
             return
-        names = shared.names_in(self.folder, self.name)
-        used: set[str] = set()
-        inside = [entry for entry in self.folder.iterdir() if entry.is_dir()]
-        for folder in (self.folder, *inside):
-            for checkpoint in bundle.find_checkpoints(folder, self.name):
+        names, used = shared.names_in(self.folder, self.name), set[str]()
+        for folder in self._with_those_inside():
+            for checkpoint in reversed(bundle.find_checkpoints(folder, self.name)):
                 if names <= used:
-                    break
-                with suppress(DamagedCheckpoint):  # it cannot be told, nor be mended
+                    return
+                with suppress(DamagedCheckpoint):  # what it takes cannot be told, nor be mended
                     used.update(bundle.attempt(checkpoint, partial(shared.names_of, checkpoint)))
-        shared.sweep(self.folder, self.name, used, unfinished=unfinished)
+        shared.sweep(self.folder, self.name, used)
+
+    def _with_those_inside(self) -> Iterator[epath.Path]:
+        yield self.folder
+        with os.scandir(self.folder) as entries:
+            yield from (epath.Path(entry.path) for entry in entries if entry.is_dir())
 
     def bring_back(self, copied: epath.Path) -> bool:
         """Copies a checkpoint that is elsewhere back into the directory, if it is not good there.

@@ -15,7 +15,6 @@ import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import tensorflow as tf
 from etils import epath
@@ -101,9 +100,7 @@ def links_of(checkpoint: epath.Path) -> dict[str, str]:
 
 def names_in(directory: epath.Path, name: str) -> set[str]:
     """The names of the shards in a directory, for the checkpoints of one name."""
-    own = re.compile(rf"({re.escape(name)}-[0-9a-f]{{16}})({re.escape(SPARE)})?\..*")
-    found = map(own.fullmatch, files.entry_names(directory / FOLDER))
-    return {match[1] for match in found if match}
+    return {match["shard"] for _, match in own_entries(directory, name)}
 
 
 def find(directory: epath.Path, name: str) -> epath.Path | None:
@@ -121,7 +118,7 @@ def filled(shard: epath.Path) -> Iterator[epath.Path]:
     files.make_folder(folder)
     try:
         yield folder / shard.name
-        files.put_in_place(parts_of(folder / shard.name), shard.parent)
+        files.put_in_place(parts_of(folder / shard.name), shard.parent, overwrite=True)
     finally:
         folder.rmtree()
 
@@ -194,73 +191,84 @@ def bring(checkpoint: epath.Path, directory: epath.Path) -> dict[str, str]:
     return links
 
 
-def mend(checkpoint: epath.Path) -> bool:
+def mend(checkpoint: epath.Path) -> None:
     """Puts good data in the place of damaged ones that a checkpoint shares with others.
 
-    Returns:
-        Whether there was something to mend, and it was.
+    All the links to what is damaged are mended, those of the other checkpoints too.
 
     Raises:
-        OSError: it could not be written.
+        OSError: it cannot be written.
+        DamagedCheckpoint: the good copy is damaged meanwhile.
     """
-    mended = False
     for name, shard_name in links_of(checkpoint).items():
-        shard = find(checkpoint.parent, shard_name)
-        if shard is None:
+        shard, file = find(checkpoint.parent, shard_name), checkpoint.parent / name
+        if shard is None or not repair(shard) or is_same(file, data_of(shard)):
             continue
-        mended |= repair(shard)
-        file, data = checkpoint.parent / name, data_of(shard)
-        if not data.exists() or is_same(file, data):
-            continue
-        temporary = file.parent / f"{file.name}{files.TEMPORARY}"
-        temporary.unlink(missing_ok=True)
-        files.link_or_copy(data, temporary)
-        files.synchronize(temporary)
-        temporary.replace(file)
-        files.synchronize(file.parent)
-        mended = True
-    return mended
+        home = shard.parent.parent
+        links = [*home.glob("*.data-*"), *home.glob("*/*.data-*")] if file.exists() else []
+        for damaged in {file, *(link for link in links if is_link(link, file))}:
+            put_link(data_of(shard), damaged)
+
+
+def put_link(data: epath.Path, file: epath.Path) -> None:
+    """Puts a link to good data in the place of a file."""
+    temporary = file.parent / f"{file.name}{files.TEMPORARY}"
+    temporary.unlink(missing_ok=True)
+    files.link_or_copy(data, temporary)
+    files.synchronize(temporary)
+    temporary.replace(file)
+    files.synchronize(file.parent)
+
+
+def repair(shard: epath.Path) -> bool:
+    """Mends a copy of a shard that is damaged from the one that is good.
+
+    Returns:
+        Whether both are good now.
+
+    Raises:
+        OSError, DamagedCheckpoint: as for `mend`.
+    """
+    copies = (shard, spare_of(shard))
+    good = [copy for copy in copies if is_good(copy)]
+    for copy in copies if good else ():
+        if copy not in good:
+            duplicate(good[0], copy)
+            log.warning("%s was damaged or missing, and was mended from %s.", copy, good[0].name)
+    return bool(good)
 
 
 def is_same(file: epath.Path, data: epath.Path) -> bool:
     """Whether a data file is a link to another one, or an undamaged copy."""
-    return file.exists() and (Path(file).samefile(data) or filecmp.cmp(file, data, shallow=False))
+    return file.exists() and (is_link(file, data) or filecmp.cmp(file, data, shallow=False))
 
 
-def repair(shard: epath.Path) -> bool:
-    """Mends the copy of a shard that is damaged from the one that is good; tells whether it did.
-
-    Raises:
-        OSError: it could not be written.
-    """
-    copies = (shard, spare_of(shard))
-    good = [copy for copy in copies if is_good(copy)]
-    if len(good) != 1:
-        return False
-    damaged = next(copy for copy in copies if copy not in good)
-    duplicate(good[0], damaged)
-    log.warning("%s was damaged or missing, and was mended from %s.", damaged, good[0].name)
-    return True
+def is_link(file: epath.Path, other: epath.Path) -> bool:
+    """Whether two names are those of one file."""
+    return os.path.samefile(file, other)  # noqa: PTH121 - `epath` does not tell the inode
 
 
-def sweep(directory: epath.Path, name: str, used: Collection[str], *, unfinished: bool) -> None:
-    """Removes the shards that no checkpoint takes any more.
+def clear_unfinished(directory: epath.Path, name: str) -> None:
+    """Removes the shards that killed processes have left half written."""
+    for entry, match in own_entries(directory, name):
+        if match["rest"] == files.TEMPORARY:
+            (directory / FOLDER / entry).rmtree()
 
-    Args:
-        directory: of the checkpoints.
-        name: the part of their names before the step, with which those of their shards begin.
-        used: the names of the shards that are still taken.
-        unfinished: remove what killed processes left half written too.
-    """
-    own = re.compile(
-        rf"({re.escape(name)}-[0-9a-f]{{16}})({re.escape(SPARE)})?(\..*|{files.TEMPORARY})"
+
+def sweep(directory: epath.Path, name: str, used: Collection[str]) -> None:
+    """Removes the shards, of checkpoints of one name, that are not among the `used` ones."""
+    for entry, match in own_entries(directory, name):
+        if match["rest"] != files.TEMPORARY and match["shard"] not in used:
+            (directory / FOLDER / entry).unlink(missing_ok=True)
+
+
+def own_entries(directory: epath.Path, name: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """The files and folders of the shards for checkpoints of one name, by the parts of theirs."""
+    shard, rest = (
+        rf"(?P<shard>{re.escape(name)}-[0-9a-f]{{16}})",
+        rf"(?P<rest>\..+|{files.TEMPORARY})",
     )
+    own = re.compile(f"{shard}({re.escape(SPARE)})?{rest}")
     for entry in files.entry_names(directory / FOLDER):
-        if not (match := own.fullmatch(entry)):
-            continue
-        path = directory / FOLDER / entry
-        if match[3] == files.TEMPORARY:
-            if unfinished:
-                path.rmtree()
-        elif match[1] not in used:
-            path.unlink(missing_ok=True)
+        if match := own.fullmatch(entry):
+            yield entry, match
