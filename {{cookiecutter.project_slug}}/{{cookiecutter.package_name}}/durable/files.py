@@ -71,10 +71,14 @@ def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
 def put_in_place(
     written: Iterable[epath.Path], folder: epath.Path, *, overwrite: bool = False
 ) -> None:
-    """Moves files that were written elsewhere to a folder, in their order, safe on the disk."""
+    """Moves files that were written elsewhere to a folder, in their order, safe on the disk.
+
+    One that has a second name is on the disk already, as `link_or_copy` asks for.
+    """
     moved = list(written)
     for file in moved:
-        synchronize(file)
+        if is_remote(file) or os.stat(file).st_nlink == 1:  # noqa: PTH116
+            synchronize(file)
     for file in moved:
         move = file.replace if overwrite else file.rename
         move(folder / file.name)
@@ -82,7 +86,7 @@ def put_in_place(
 
 
 def link_or_copy(file: epath.Path, target: epath.Path) -> None:
-    """Gives a file a second name; where the file system has no hard links, a copy has it."""
+    """Gives a file, which is on the disk, a second name; a copy gets it where links are unknown."""
     try:
         os.link(file, target)
     except OSError:
