@@ -12,11 +12,10 @@ from etils import epath
 
 from .. import files
 from ..errors import SaveFailed, UnreadableCheckpoint
-from . import bundle, shared
+from . import bundle, shared, unchanged
 from .bundle import SAVING_ERRORS, SHARD_BYTES
 from .card import Card
 from .graph import CARD_KEY, GRAPH_KEY, ObjectGraph, attribute_names, write_values
-from .unchanged import Shards, watched
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +32,8 @@ class Saver:
 
     def __init__(self, graph: ObjectGraph, *, background: bool) -> None:
         self._graph = graph
-        large = watched(graph)
-        self._shards = Shards(large) if large else None
+        has_large = max(graph.sizes.values(), default=0) >= unchanged.VARIABLE_BYTES
+        self._shards = unchanged.Shards(graph) if has_large else None
         self._thread = ThreadPoolExecutor(1, "checkpoint-writer")
         self._background = background
         self._preparing: Future[None] | None = None
@@ -101,7 +100,7 @@ class Snapshot:
         size: how many bytes are to be written, but for those of what is no variable.
     """
 
-    def __init__(self, graph: ObjectGraph, shards: Shards | None) -> None:
+    def __init__(self, graph: ObjectGraph, shards: unchanged.Shards | None) -> None:
         others = graph.read_others()
         self._values = graph.read_variables() | others
         self._graph = graph.serialized(attribute_names(others))

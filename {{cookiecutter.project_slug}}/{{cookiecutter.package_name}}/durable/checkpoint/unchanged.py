@@ -27,8 +27,12 @@ log = logging.getLogger(__name__)
 
 def bytes_of(value: tf.Tensor) -> np.ndarray:
     """The bytes of a tensor in the memory of the host, which they share with it."""
-    is_native = np.dtype(value.dtype.as_numpy_dtype).isbuiltin == 1
-    return np.frombuffer(memoryview(value if is_native else tf.bitcast(value, tf.uint8)), np.uint8)
+    if (
+        np.dtype(value.dtype.as_numpy_dtype).isbuiltin != 1
+    ):  # as bfloat16, which NumPy does not know
+        with tf.device("CPU:0"):
+            value = tf.bitcast(value, tf.uint8)
+    return np.frombuffer(memoryview(value), np.uint8)
 
 
 def address_of(value: tf.Tensor) -> int:
@@ -45,11 +49,12 @@ def sample_of(value: tf.Tensor) -> bytes:
 
 def digest_of(value: tf.Tensor) -> bytes:
     """64 bits that tell a tensor from others, at ten gigabytes a second."""
-    whole = tf.reshape(value, (1, -1))
-    return bytes(tf.raw_ops.Fingerprint(data=whole, method="farmhash64").numpy().tobytes())
+    with tf.device("CPU:0"):
+        whole = tf.reshape(value, (1, -1))
+        return bytes(tf.raw_ops.Fingerprint(data=whole, method="farmhash64").numpy().tobytes())
 
 
-def watched(graph: ObjectGraph) -> dict[str, int]:
+def watched_sizes(graph: ObjectGraph) -> dict[str, int]:
     """The sizes, by key, of those variables that are large enough, and hold numbers."""
     large = (key for key, size in graph.sizes.items() if size >= VARIABLE_BYTES)
     return {key: graph.sizes[key] for key in large if is_number(graph.variables[key].dtype)}
@@ -114,11 +119,11 @@ class Shards:
     """The shards of what does not change, which the next checkpoints of a directory take.
 
     Args:
-        sizes: of the variables to watch, in bytes, by key.
+        graph: of what is saved.
     """
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
-        self._sizes = sizes
+    def __init__(self, graph: ObjectGraph) -> None:
+        self._sizes = watched_sizes(graph)
         self._seen: dict[str, Sighting] = {}
         self._keys: dict[str, list[str]] = {}
         self._is_new = True
