@@ -25,6 +25,7 @@ from .graph import CARD_KEY, write_values
 
 FOLDER = "shared"
 SPARE = ".spare"
+HASH = "[0-9a-f]{16}"
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,10 @@ def names_of(checkpoint: epath.PathLike) -> list[str]:
     reader = tf.train.load_checkpoint(os.fspath(checkpoint))
     if not reader.has_tensor(CARD_KEY):
         return []
-    return list(json.loads(reader.get_tensor(CARD_KEY)).get("shared", []))
+    names = json.loads(reader.get_tensor(CARD_KEY)).get("shared", [])
+    if not all(re.fullmatch(rf"[^/\\]+-{HASH}", name) for name in names):
+        raise ValueError(f"{checkpoint} names shards that cannot be")
+    return list(names)
 
 
 def links_of(checkpoint: epath.Path) -> dict[str, str]:
@@ -265,7 +269,7 @@ def sweep(directory: epath.Path, name: str, used: Collection[str]) -> None:
 def own_entries(directory: epath.Path, name: str) -> Iterator[tuple[str, re.Match[str]]]:
     """The files and folders of the shards for checkpoints of one name, by the parts of theirs."""
     shard, rest = (
-        rf"(?P<shard>{re.escape(name)}-[0-9a-f]{{16}})",
+        rf"(?P<shard>{re.escape(name)}-{HASH})",
         rf"(?P<rest>\..+|{files.TEMPORARY})",
     )
     own = re.compile(f"{shard}({re.escape(SPARE)})?{rest}")

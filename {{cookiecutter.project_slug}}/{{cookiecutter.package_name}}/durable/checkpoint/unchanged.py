@@ -192,8 +192,9 @@ class Shards:
     def _drop(self, directory: epath.Path) -> None:
         """Forgets shards of which a value has changed, or that are not there any more."""
         for name, keys in list(self._keys.items()):
-            shard = shared.find(directory, name)
-            if shard is None or not all(self._seen[key].is_unchanging for key in keys):
+            shard = shared.place_of(directory, name)
+            is_there = shared.is_whole(shard) or shared.is_whole(shared.spare_of(shard))
+            if not (is_there and all(self._seen[key].is_unchanging for key in keys)):
                 del self._keys[name]
                 continue
             try:
