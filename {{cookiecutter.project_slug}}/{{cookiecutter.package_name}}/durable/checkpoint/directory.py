@@ -104,7 +104,8 @@ class Directory:
                 bundle.clear_unfinished(self.folder / match[1])
             elif own_text.fullmatch(entry.name) and entry.is_file():
                 entry.unlink()
-        shared.clear_unfinished(self.folder, self.name)
+        if (self.folder / shared.FOLDER).exists():
+            shared.clear_unfinished(self.folder, self.name)
 
     def prune(self, retention: Retention, saved: epath.Path) -> None:
         """Removes the checkpoints that the retention does not keep.
