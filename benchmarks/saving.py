@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from statistics import median
 from time import process_time, sleep
 from typing import Any
 
@@ -16,9 +17,14 @@ import numpy as np
 import tensorflow as tf
 from frameworks import Way, installed_ways
 from my_experiment.durable import CheckpointManager
+from my_experiment.durable.checkpoint.unchanged import SAVES
 from report import draw_bars, in_turn, seconds, table
 
 ROUNDS = 5
+FROZEN_NOTE = (
+    "Blocking saves of a body of 302 MB that no step changes and a head of 3 MB that each does. "
+    "Nothing is removed meanwhile."
+)
 keras: Any = tf.keras
 
 # Prepares a way for a state and a folder.
@@ -71,6 +77,15 @@ class Variables:
         for _ in range(steps):
             self._change()
         self.step.assign_add(steps)
+
+
+class Frozen(Variables):
+    """A body of 302 MB that no step changes, and a head of 3 MB that each does."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 1 << 18)
+        body = [tf.Variable(tf.random.normal((1024, 1024))) for _ in range(72)]
+        self.checkpoint = tf.train.Checkpoint(body=body, head=self.checkpoint)
 
 
 STATES: dict[str, tuple[Callable[[], State | Variables], int]] = {
@@ -239,6 +254,58 @@ def measure(name: str, folder: Path) -> tuple[list[list[object]], dict[str, floa
     return rows, still
 
 
+def measure_frozen(folder: Path) -> list[list[object]]:
+    """Measures the saves of a state of which little changes, from the first on.
+
+    Returns:
+        The rows of the table: the save, its milliseconds, their ratio to those of a full one, and
+        what it adds to the disk, in MB.
+    """
+    numbers = {
+        "ours, each of the first": 1,
+        "ours, the one that writes the shards": SAVES,
+        "ours, the one that writes their second copies": SAVES + 1,
+        "ours, each later one": SAVES + 2,
+    }
+    measured: dict[str, list[tuple[float, float]]] = {}
+    for number in range(ROUNDS):
+        state, place = Frozen(), folder / f"frozen {number}"
+        managers = {
+            "stock": tf.train.CheckpointManager(state.checkpoint, str(place / "stock"), None),
+            "ours": CheckpointManager(state.checkpoint, place / "ours", None),
+        }
+        saves = {
+            name: [measure_save(state, manager) for _ in range(SAVES + 3)]
+            for name, manager in managers.items()
+        }
+        measured.setdefault("stock CheckpointManager", []).append(saves["stock"][1])
+        for name, save in numbers.items():
+            measured.setdefault(name, []).append(saves["ours"][save])
+        shutil.rmtree(place)
+    medians = {name: median(time for time, _ in found) for name, found in measured.items()}
+    base = medians["ours, each of the first"]
+    return [
+        [name, 1000 * time, time / base, median(added for _, added in measured[name])]
+        for name, time in medians.items()
+    ]
+
+
+def measure_save(state: Frozen, manager: Any) -> tuple[float, float]:
+    """The seconds of a save, and the MB that it adds to the disk."""
+    state.train(1)
+    folder = Path(manager.directory)
+    before = space_of(folder)
+    os.sync()  # what others have left unwritten must not slow this one
+    taken = seconds(manager.save)
+    return taken, (space_of(folder) - before) / 1e6
+
+
+def space_of(folder: Path) -> int:
+    """The bytes on the disk that a folder takes; of several links to one file, once."""
+    found = {file.stat().st_ino: file.stat().st_blocks * 512 for file in folder.rglob("*")}
+    return sum(found.values())
+
+
 def measure_first(folder: Path) -> list[list[object]]:
     """Measures making a manager and its first save, of the state with many variables."""
     build, _ = STATES["3000 variables"]
@@ -331,6 +398,7 @@ def report() -> str:
             pictures.append(draw_bars(slug, title, "seconds", still))
             shutil.rmtree(folder / name)
         first = measure_first(folder)
+        frozen = measure_frozen(folder)
         restoring = [row for name in STATES for row in measure_restore(name, folder)]
     finally:
         shutil.rmtree(folder)
@@ -357,6 +425,9 @@ def report() -> str:
             "## The first save",
             "Making a manager of 3000 variables and its first save, until that is on the disk.",
             table(["way", "ms", "ratio to stock"], first),
+            "## What does not change",
+            FROZEN_NOTE,
+            table(["save", "ms", "ratio to a full one", "MB added to the disk"], frozen),
             "## Memory",
             memory_note,
             table(["way", "stays, MB", "peak, MB"], measure_memory()),

@@ -5,7 +5,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -66,6 +66,31 @@ def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
     finally:
         if temporary.exists():
             temporary.rmtree()
+
+
+def put_in_place(
+    written: Iterable[epath.Path], folder: epath.Path, *, overwrite: bool = False
+) -> None:
+    """Moves files that were written elsewhere to a folder, in their order, safe on the disk.
+
+    One that has a second name is on the disk already, as `link_or_copy` asks for.
+    """
+    moved = list(written)
+    for file in moved:
+        if is_remote(file) or os.stat(file).st_nlink == 1:  # noqa: PTH116
+            synchronize(file)
+    for file in moved:
+        move = file.replace if overwrite else file.rename
+        move(folder / file.name)
+    synchronize(folder)
+
+
+def link_or_copy(file: epath.Path, target: epath.Path) -> None:
+    """Gives a file, which is on the disk, a second name; a copy gets it where links are unknown."""
+    try:
+        os.link(file, target)
+    except OSError:
+        file.copy(target, overwrite=True)
 
 
 def temporary_folder(checkpoint: epath.Path) -> epath.Path:

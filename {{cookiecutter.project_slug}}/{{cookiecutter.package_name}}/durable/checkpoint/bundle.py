@@ -2,9 +2,11 @@
 
 A checkpoint `ckpt-280` is `ckpt-280.data-…` and `ckpt-280.index`. While it is being written, both
 are in the folder `ckpt-280_temp`; it exists once its index stands beside its data. An empty file
-`ckpt-280.pinned` keeps it from being removed by retention.
+`ckpt-280.pinned` keeps it from being removed by retention. What does not change stands in shards
+that checkpoints share; see `shared.py`.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
@@ -14,6 +16,7 @@ from etils import epath
 
 from .. import files
 from ..errors import DamagedCheckpoint, UnreadableCheckpoint
+from . import shared
 
 T = TypeVar("T")
 DAMAGED = "damaged"
@@ -30,6 +33,9 @@ UNREADABLE = (
 # What a disk that is full, gone or read-only shows as.
 SAVING_ERRORS = (OSError, tf.errors.OpError)
 READ_AT_ONCE = 1 << 24  # bytes
+SHARD_BYTES = 1 << 26  # a smaller shard is written faster than a thread for it starts
+
+log = logging.getLogger(__name__)
 
 
 def step_of(checkpoint: epath.Path) -> int:
@@ -107,7 +113,8 @@ def require_readable(checkpoint: epath.Path) -> None:
 def attempt(checkpoint: epath.PathLike, read: Callable[[], T]) -> T:
     """Calls what reads a checkpoint; again, where it fails and its files can be read.
 
-    A disk or a server that fails for a moment must not count as damage.
+    A disk or a server that fails for a moment must not count as damage. What is damaged of what
+    checkpoints share is mended first, from its second copy.
 
     Raises:
         DamagedCheckpoint: files are missing, or what is in them is damaged.
@@ -117,12 +124,27 @@ def attempt(checkpoint: epath.PathLike, read: Callable[[], T]) -> T:
     try:
         return read()
     except UNREADABLE:
+        mend(path)
         require_readable(path)
     try:
         return read()
     except UNREADABLE as error:
         require_readable(path)
         raise damage_from(path, error) from error
+
+
+def mend(checkpoint: epath.Path) -> None:
+    """Mends what a checkpoint shares with others, where it can be written to."""
+    try:
+        shared.mend(checkpoint)
+    except (*SAVING_ERRORS, DamagedCheckpoint) as error:
+        log.warning(
+            "What %s shares with others may have a good copy in %s/, but cannot be mended: %s. "
+            "Verify it from where its folder can be written to.",
+            checkpoint,
+            shared.FOLDER,
+            error,
+        )
 
 
 def damage_from(checkpoint: epath.PathLike, error: Exception) -> DamagedCheckpoint:
@@ -172,21 +194,23 @@ def split(sizes: Mapping[str, int], count: int) -> list[list[str]]:
 
 def put_in_place(written: epath.Path, checkpoint: epath.Path) -> None:
     """Moves a checkpoint that was written elsewhere to its place, safe on the disk."""
-    for file in files_of(written):
-        files.synchronize(file)
-    for file in files_of(written):  # the index last: with it, the checkpoint exists
-        file.rename(checkpoint.parent / file.name)
-    files.synchronize(checkpoint.parent)
+    files.put_in_place(files_of(written), checkpoint.parent)  # with the index, it exists
 
 
 def copy(checkpoint: epath.Path, directory: epath.Path) -> epath.Path:
-    """Copies a checkpoint into another directory, whole or not at all."""
+    """Copies a checkpoint into another directory, whole or not at all. What it shares is linked."""
     target = directory / checkpoint.name
     temporary = files.temporary_folder(target)
     files.make_folder(directory)
     temporary.mkdir(exist_ok=True)
+    around = (checkpoint.parent, checkpoint.parent.parent)
+    is_sharing = any((folder / shared.FOLDER).exists() for folder in around)
+    links = shared.bring(checkpoint, directory) if is_sharing else {}
     for file in files_of(checkpoint):
-        file.copy(temporary / file.name, overwrite=True)
+        if file.name in links:
+            files.link_or_copy(file, temporary / file.name)
+        else:
+            file.copy(temporary / file.name, overwrite=True)
     put_in_place(temporary / checkpoint.name, target)
     clear_unfinished(target)
     return target

@@ -18,8 +18,7 @@ from ..compat import keras_version
 from ..errors import CardMissing, DamagedCheckpoint
 from ..files import strict_json
 from . import bundle
-
-CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
+from .graph import CARD_KEY
 
 
 def versions() -> dict[str, str]:
@@ -181,6 +180,7 @@ class Card:
         changed: whether its files were others than those of the commit.
         versions: of TensorFlow, Keras and Python.
         created: when it was made, ISO 8601 in UTC.
+        shared: the shards that its last data files are links to, in their order.
     """
 
     step: int
@@ -197,6 +197,7 @@ class Card:
     changed: bool = False
     versions: dict[str, str] = field(default_factory=versions)
     created: str = field(default_factory=now)
+    shared: list[str] = field(default_factory=list)
 
     @property
     def place(self) -> str:
@@ -250,6 +251,7 @@ KINDS = {
     "rates": {ANY: NUMBER},
     "versions": {ANY: str},
     "settings": dict,
+    "shared": [str],
     "origin": (dict, NoneType),
     "structure": {
         "layers": [{"path": str, "kind": str, "settings": dict}],

@@ -3,15 +3,17 @@
 import logging
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import tensorflow as tf
 from etils import epath
 from google.protobuf import text_format
 
 from .. import files
-from ..errors import UnreadableCheckpoint
-from . import bundle
+from ..errors import DamagedCheckpoint, UnreadableCheckpoint
+from . import bundle, shared
 from .reader import condition_of
 from .retention import Best, Retention
 
@@ -95,12 +97,15 @@ class Directory:
             return
         name = re.escape(self.name)
         left_over = re.compile(rf"({name}-\d+){files.TEMPORARY}")
-        own_text = re.compile(rf"({STATE_FILE}|{name}-\d+\.pinned){files.TEMPORARY}")
+        own_file = rf"{STATE_FILE}|{name}-\d+\.(pinned|data-\d+-of-\d+)"
+        own_text = re.compile(rf"({own_file}){files.TEMPORARY}")
         for entry in list(self.folder.iterdir()):
             if (match := left_over.fullmatch(entry.name)) and entry.is_dir():
                 bundle.clear_unfinished(self.folder / match[1])
             elif own_text.fullmatch(entry.name) and entry.is_file():
                 entry.unlink()
+        if (self.folder / shared.FOLDER).exists():
+            shared.clear_unfinished(self.folder, self.name)
 
     def prune(self, retention: Retention, saved: epath.Path) -> None:
         """Removes the checkpoints that the retention does not keep.
@@ -116,6 +121,25 @@ class Directory:
         for checkpoint in whole:
             if checkpoint not in chosen and not bundle.is_pinned(checkpoint):  # it may be by now
                 bundle.remove(checkpoint)
+        self._sweep_shared()
+
+    def _sweep_shared(self) -> None:
+        """Removes the shards that nothing in this directory and in those inside of it takes."""
+        if not (self.folder / shared.FOLDER).exists():
+            return
+        names, used = shared.names_in(self.folder, self.name), set[str]()
+        for folder in self._with_those_inside():
+            for checkpoint in reversed(bundle.find_checkpoints(folder, self.name)):
+                if names <= used:
+                    return
+                with suppress(DamagedCheckpoint):  # what it takes cannot be told, nor be mended
+                    used.update(bundle.attempt(checkpoint, partial(shared.names_of, checkpoint)))
+        shared.sweep(self.folder, self.name, used)
+
+    def _with_those_inside(self) -> Iterator[epath.Path]:
+        yield self.folder
+        with os.scandir(self.folder) as entries:
+            yield from (epath.Path(entry.path) for entry in entries if entry.is_dir())
 
     def bring_back(self, copied: epath.Path) -> bool:
         """Copies a checkpoint that is elsewhere back into the directory, if it is not good there.

@@ -18,6 +18,7 @@ from google.protobuf import descriptor_pool, message_factory
 from ..compat import as_variable, has_own_state
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
+CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
 ATTRIBUTES = "/.ATTRIBUTES/"
 VARIABLE = "VARIABLE_VALUE"
 COUNTER = "save_counter"
@@ -181,6 +182,16 @@ def read_keys(
             dtypes=[types[key] for key in keys],
         )
     return dict(zip(keys, values, strict=True))
+
+
+def write_values(prefix: str, values: Mapping[str, tf.Tensor]) -> None:
+    """Writes values by their keys with one operation."""
+    tf.raw_ops.SaveV2(
+        prefix=prefix,
+        tensor_names=list(values),
+        shape_and_slices=[""] * len(values),
+        tensors=list(values.values()),
+    )
 
 
 def partitioned(keys: Iterable[str]) -> Iterator[tuple[str, str, str]]:

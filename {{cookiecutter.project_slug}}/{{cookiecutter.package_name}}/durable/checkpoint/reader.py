@@ -1,7 +1,7 @@
 """Reading checkpoints: every byte against its checksum."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +9,7 @@ from etils import epath
 
 from ..errors import CardMissing, DamagedCheckpoint, UnreadableCheckpoint
 from . import bundle
-from .bundle import attempt
+from .bundle import UNREADABLE, attempt
 from .card import Card, VariableEntry, read_card
 from .graph import read_keys
 
@@ -26,8 +26,11 @@ class Tensors:
 
     def __init__(self, checkpoint: epath.Path) -> None:
         self._checkpoint = checkpoint
-        self._reader = attempt(checkpoint, lambda: tf.train.load_checkpoint(str(checkpoint)))
+        self._reader = attempt(checkpoint, self._open)
         self.keys = sorted(self._reader.get_variable_to_shape_map())
+
+    def _open(self) -> Any:
+        return tf.train.load_checkpoint(str(self._checkpoint))
 
     def read(self, key: str) -> np.ndarray:
         """Reads a tensor, of any shape and dtype. TensorFlow checks its checksum.
@@ -44,7 +47,11 @@ class Tensors:
         if types.get(key) == tf.variant:
             read_keys(self._checkpoint, [key], types)
             return np.empty(0, object)
-        value = self._reader.get_tensor(key)
+        try:
+            value = self._reader.get_tensor(key)
+        except UNREADABLE:
+            self._reader = self._open()  # the next try may find files that were mended
+            raise
         return np.asarray(value, object if isinstance(value, bytes) else None)
 
     def fits(self, entry: VariableEntry) -> bool:

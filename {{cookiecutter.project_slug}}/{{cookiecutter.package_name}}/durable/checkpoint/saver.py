@@ -5,21 +5,21 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 import tensorflow as tf
 from etils import epath
 
 from .. import files
 from ..errors import SaveFailed, UnreadableCheckpoint
-from . import bundle
-from .bundle import SAVING_ERRORS
-from .card import CARD_KEY, Card
-from .graph import GRAPH_KEY, ObjectGraph, attribute_names
+from . import bundle, shared, unchanged
+from .bundle import SAVING_ERRORS, SHARD_BYTES
+from .card import Card
+from .graph import CARD_KEY, GRAPH_KEY, ObjectGraph, attribute_names, write_values
 
 log = logging.getLogger(__name__)
 
 MANY = 200  # fewer variables are read one by one in less than two milliseconds
-SHARD_BYTES = 1 << 26  # a smaller shard is written faster than a thread for it starts
 
 
 class Saver:
@@ -32,6 +32,8 @@ class Saver:
 
     def __init__(self, graph: ObjectGraph, *, background: bool) -> None:
         self._graph = graph
+        has_large = max(graph.sizes.values(), default=0) >= unchanged.VARIABLE_BYTES
+        self._shards = unchanged.Shards(graph) if has_large else None
         self._thread = ThreadPoolExecutor(1, "checkpoint-writer")
         self._background = background
         self._preparing: Future[None] | None = None
@@ -52,7 +54,7 @@ class Saver:
             OSError, tf.errors.OpError: it cannot be written. In the background, `collect` raises
                 it.
         """
-        snapshot = Snapshot(self._graph)
+        snapshot = Snapshot(self._graph, self._shards)
         files.require_space(path.parent, snapshot.size)
         if self._background:
             self._pending = self._thread.submit(write, snapshot, path, card, afterwards)
@@ -90,37 +92,59 @@ class Snapshot:
 
     Of the variables, only what changes before it is written takes memory of its own.
 
+    Args:
+        graph: of what to save.
+        shards: of what does not change; None where nothing is large enough for that.
+
     Attributes:
-        size: how many bytes the values take, but for those of what is no variable.
+        size: how many bytes are to be written, but for those of what is no variable.
     """
 
-    def __init__(self, graph: ObjectGraph) -> None:
+    def __init__(self, graph: ObjectGraph, shards: unchanged.Shards | None) -> None:
         others = graph.read_others()
         self._values = graph.read_variables() | others
         self._graph = graph.serialized(attribute_names(others))
         self._sizes = graph.sizes | dict.fromkeys(others, 0)
-        self.size = sum(graph.sizes.values())
+        self._shards = shards
+        self.size = sum(graph.sizes.values()) - (shards.size if shards else 0)
 
     def write(self, checkpoint: epath.Path, card: Card) -> None:
         """Writes the values, with a card, as `checkpoint.index` and `checkpoint.data-…`.
 
         The card has a key of its own, and is no object of the graph: `assert_consumed()` of a
-        restore by TensorFlow does not miss it.
+        restore by TensorFlow does not miss it. What does not change is linked, not written.
         """
+        taken = self._take_shards(checkpoint)
+        card = replace(card, shared=list(taken))
         described = {GRAPH_KEY: tf.constant(self._graph), CARD_KEY: tf.constant(card.to_json())}
-        count = min(os.cpu_count() or 1, 1 + self.size // SHARD_BYTES)
-        keys = bundle.split(self._sizes, count)
+        shared_keys = {key for keys in taken.values() for key in keys}
+        sizes = {key: size for key, size in self._sizes.items() if key not in shared_keys}
+        count = min(os.cpu_count() or 1, 1 + sum(sizes.values()) // SHARD_BYTES)
+        keys = bundle.split(sizes, count)
         shards = [{key: self._values[key] for key in shard} for shard in keys]
         shards[0] |= described
-        if count == 1:
+        if count == 1 and not taken:
             write_values(str(checkpoint), shards[0])
             return
         prefixes = [f"{checkpoint}_shard{number}" for number in range(count)]
         with ThreadPoolExecutor(count) as threads:
             list(threads.map(write_shard, prefixes, shards))
+        prefixes += [str(checkpoint.parent / name) for name in taken]
         tf.raw_ops.MergeV2Checkpoints(
             checkpoint_prefixes=prefixes, destination_prefix=str(checkpoint), delete_old_dirs=False
         )
+
+    def _take_shards(self, checkpoint: epath.Path) -> dict[str, list[str]]:
+        """Links what does not change into the folder of the checkpoint; gives the keys of it."""
+        if self._shards is None:
+            return {}
+        folder = checkpoint.parent
+        shards = self._shards.update(
+            folder.parent, checkpoint.name.rpartition("-")[0], self._values
+        )
+        for name in shards:
+            shared.take(folder.parent, name, folder)
+        return shards
 
 
 def write(snapshot: Snapshot, path: epath.Path, card: Card, afterwards: Callable[[], None]) -> None:
@@ -147,16 +171,6 @@ def write_shard(prefix: str, values: Mapping[str, tf.Tensor]) -> None:
     write_values(prefix, values)
     for file in bundle.data_files(epath.Path(prefix)):
         files.synchronize(file)
-
-
-def write_values(prefix: str, values: Mapping[str, tf.Tensor]) -> None:
-    """Writes values by their keys with one operation."""
-    tf.raw_ops.SaveV2(
-        prefix=prefix,
-        tensor_names=list(values),
-        shape_and_slices=[""] * len(values),
-        tensors=list(values.values()),
-    )
 
 
 class Failures(AbstractContextManager["Failures"]):

@@ -15,7 +15,8 @@ import tyro
 from etils import epath
 
 from ..checkpoint import bundle
-from ..checkpoint.card import CARD_KEY, read_card
+from ..checkpoint.card import read_card
+from ..checkpoint.graph import CARD_KEY
 from ..checkpoint.reader import Tensors
 from ..errors import ConfigurationError
 from ..files import TEMPORARY, absolute

@@ -1,13 +1,19 @@
 """verify: every byte against its checksum."""
 
-import tyro
+import logging
+from collections.abc import Mapping
 
-from ..checkpoint import bundle
+import tyro
+from etils import epath
+
+from ..checkpoint import bundle, shared
 from ..checkpoint.reader import Condition, condition_of
 from ..errors import DamagedCheckpoint
 from ..run.references import all_checkpoints, locate
 from ..run.settings import Project
 from .console import Options, print_json
+
+log = logging.getLogger(__name__)
 
 
 def verify(
@@ -17,6 +23,8 @@ def verify(
     all: bool = False,  # noqa: A002
 ) -> int:
     """Read every byte of a checkpoint against its checksum; exit code 4 if one is damaged.
+
+    What checkpoints share has a second copy: it is read too, and one mends the other.
 
     Args:
         project: whose run it is.
@@ -35,6 +43,7 @@ def verify(
     for checkpoint in checkpoints if all else []:
         if conditions[checkpoint].damage and not bundle.is_there(checkpoint):
             del conditions[checkpoint]  # a trainer has removed it just now
+    mend_second_copies(conditions)
     if common.json:
         print_json(
             [
@@ -52,6 +61,20 @@ def verify(
             print(condition.reason or f"{checkpoint}: {praise(condition)}")
     damaged = any(condition.damage for condition in conditions.values())
     return DamagedCheckpoint.exit_code if damaged else 0
+
+
+def mend_second_copies(conditions: Mapping[epath.Path, Condition]) -> None:
+    """Mends what no restore reads: the second copies of what checkpoints share."""
+    shards = {
+        shared.find(checkpoint.parent, name)
+        for checkpoint, condition in conditions.items()
+        for name in (condition.card.shared if condition.card else [])
+    }
+    for shard in filter(None, shards):
+        try:
+            shared.repair(shard)
+        except (*bundle.SAVING_ERRORS, DamagedCheckpoint) as error:
+            log.warning("A copy of %s could not be mended: %s", shard, error)
 
 
 def praise(condition: Condition) -> str:

@@ -13,8 +13,8 @@ from etils import epath
 from .. import files
 from ..checkpoint import bundle
 from ..checkpoint.bundle import UNREADABLE, damage_from
-from ..checkpoint.card import CARD_KEY, Origin
-from ..checkpoint.graph import GRAPH_KEY
+from ..checkpoint.card import Origin
+from ..checkpoint.graph import CARD_KEY, GRAPH_KEY
 from ..compat import keras, learning_rate_at
 from ..data.protocol import Data
 from ..errors import ConfigurationError, DamagedCheckpoint, ImportMismatch

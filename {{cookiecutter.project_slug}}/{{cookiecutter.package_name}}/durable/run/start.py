@@ -3,6 +3,7 @@
 import logging
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.bundle import step_of
+from ..checkpoint import shared
+from ..checkpoint.bundle import SAVING_ERRORS, step_of
 from ..checkpoint.card import Origin
 from ..checkpoint.directory import Directory
 from ..checkpoint.manager import CheckpointManager
@@ -71,6 +73,8 @@ def fork(config: RunSettings, paths: RunPaths, manager: CheckpointManager) -> No
     if differences:
         log.warning("Not everything was taken over:\n%s", format_differences(differences).rstrip())
     kind = "partial fork" if differences else "fork"
+    with suppress(*SAVING_ERRORS):  # what cannot be linked is written anew
+        shared.bring(source, epath.Path(manager.directory))
     manager.origin = Origin(kind, (f"{parent.run}@{step_of(source)}",))
     manager.save()  # at once: killed before the next save is due, it would be a fresh start
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.card import CARD_KEY
+from ..checkpoint.graph import CARD_KEY
 from ..checkpoint.reader import condition_of
 from ..errors import NoUsableCheckpoint, UnreadableCheckpoint
 from .helpers import disturb, files_in, manager_of, small_state, values_of

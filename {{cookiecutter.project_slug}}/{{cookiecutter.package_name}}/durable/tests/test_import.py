@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ..checkpoint.card import CARD_KEY, read_card
+from ..checkpoint.card import read_card
+from ..checkpoint.graph import CARD_KEY
 from ..checkpoint.restore import read_variables
 from ..compat import KERAS_3, keras
 from ..errors import PACKAGE

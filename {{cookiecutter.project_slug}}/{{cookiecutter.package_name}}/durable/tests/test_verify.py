@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.card import CARD_KEY
+from ..checkpoint.graph import CARD_KEY
 from ..checkpoint.reader import Tensors, condition_of
 from .helpers import flip, manager_of, run_main, small_state
 from .program import commands

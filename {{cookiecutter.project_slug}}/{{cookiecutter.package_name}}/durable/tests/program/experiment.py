@@ -37,6 +37,8 @@ class ModelConfig:
     activation: str = "relu"
     dropout: float = 0.3
     dtype: str = "float32"
+    frozen: bool = False
+    """The first layer is not trained."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,11 @@ def mlp(config, shape, classes):
     x = layers.Flatten(name="flatten")(inputs)
     for number, units in enumerate(config.hidden, start=1):
         x = layers.Dense(
-            units, activation=config.activation, dtype=config.dtype, name=f"hidden_{number}"
+            units,
+            activation=config.activation,
+            dtype=config.dtype,
+            name=f"hidden_{number}",
+            trainable=number > config.frozen,
         )(x)
     x = layers.Dropout(config.dropout, dtype=config.dtype, name="dropout")(x)
     return keras.Model(
