@@ -8,6 +8,7 @@ from .cli.evaluate import evaluate as evaluate
 from .cli.main import run_command as run_command
 from .compat import keras as keras
 from .data.arrays import ArrayData as ArrayData
+from .data.arrays import WindowExamples as WindowExamples
 from .data.arrays import hold_out as hold_out
 from .data.arrays import hold_out_numbers as hold_out_numbers
 from .data.images import ImageExamples as ImageExamples
@@ -25,7 +26,6 @@ from .data.records import RecordExamples as RecordExamples
 from .data.sources import ArrayFiles as ArrayFiles
 from .data.sources import ArrayRecords as ArrayRecords
 from .data.sources import SourceExamples as SourceExamples
-from .data.windows import WindowExamples as WindowExamples
 from .errors import (
     CardMissing as CardMissing,
 )
