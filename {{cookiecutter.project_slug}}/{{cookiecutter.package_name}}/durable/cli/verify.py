@@ -40,9 +40,12 @@ def verify(
     else:
         checkpoints = [locate(paths, at)]
     conditions = {checkpoint: condition_of(checkpoint) for checkpoint in checkpoints}
-    for checkpoint in checkpoints if all else []:
-        if conditions[checkpoint].damage and not bundle.is_there(checkpoint):
-            del conditions[checkpoint]  # a trainer has removed it just now
+    for checkpoint in checkpoints:
+        damage = conditions[checkpoint].damage
+        if damage and not bundle.is_there(checkpoint):  # a trainer has removed it just now
+            if not all:
+                raise damage  # it is looked for again: another one may be the latest
+            del conditions[checkpoint]
     mend_second_copies(conditions)
     if common.json:
         print_json(

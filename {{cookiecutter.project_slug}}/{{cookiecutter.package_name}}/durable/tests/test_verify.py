@@ -8,8 +8,10 @@ import pytest
 import tensorflow as tf
 from etils import epath
 
+from ..checkpoint import bundle
 from ..checkpoint.graph import CARD_KEY
 from ..checkpoint.reader import Tensors, condition_of
+from ..cli import verify as command
 from .helpers import flip, manager_of, run_main, small_state
 from .program import commands
 
@@ -137,3 +139,16 @@ def test_memory_holds_one_tensor_at_a_time(tmp_path, monkeypatch):
     assert condition_of(path).state == "no card"
     assert len(given) >= 8
     assert max(alive) == 1
+
+
+def test_the_new_latest_is_taken_where_a_trainer_removes_the_one_that_was(
+    verify, monkeypatch, capsys
+):
+    def look(checkpoint):
+        if checkpoint.name == "ckpt-132":
+            bundle.remove(checkpoint)
+        return condition_of(checkpoint)
+
+    monkeypatch.setattr(command, "condition_of", look)
+    assert verify() == 0
+    assert "ckpt-88: every byte" in capsys.readouterr().out
