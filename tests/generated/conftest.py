@@ -12,7 +12,7 @@ from my_experiment.paths import PROJECT, ROOT_VARIABLE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-# Long tests of what the template gives, and not of what TensorFlow makes of it.
+# What the template gives, and not what TensorFlow makes of it.
 on_the_newest = pytest.mark.skipif(not KERAS_3, reason="it is tested on the newest TensorFlow")
 
 

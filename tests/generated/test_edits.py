@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import on_the_newest
 
 PACKAGE = "my_experiment"
 WIDE = '''"""A wide network of one layer."""
@@ -95,9 +96,16 @@ def replace_the_data(package: Path) -> None:
     delete_a_model(package)  # it takes images alone
 
 
-EDITS = [change_defaults, delete_a_model, rename_the_runs, add_a_model, replace_the_data]
+EDITS = [
+    replace_the_data,
+    *(
+        pytest.param(change, marks=pytest.mark.long)
+        for change in (change_defaults, delete_a_model, rename_the_runs, add_a_model)
+    ),
+]
 
 
+@on_the_newest
 @pytest.mark.parametrize("change", EDITS, ids=lambda change: change.__name__)
 def test_the_users_tests_pass(copy: Path, run, change):
     change(copy / PACKAGE)

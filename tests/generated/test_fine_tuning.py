@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
-from conftest import Run, on_the_newest
+from conftest import Run
 from my_experiment.durable import keras, read_card
 from test_snippets import write_snippets
 
@@ -53,7 +54,7 @@ def kill_at(project: Path, step: int, *settings: str) -> None:
     assert process.returncode == -9, errors
 
 
-@on_the_newest  # the machinery's own tests are run on both
+@pytest.mark.long  # the machinery's own tests prove it in seconds
 def test_a_kill_before_or_at_the_unfreezing_changes_nothing(copy: Path, run: Run):
     write_snippets(copy)
     command = ["-m", "my_experiment", "import", "body.weights.h5", "--into", "body", *NAMES.split()]

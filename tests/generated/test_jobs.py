@@ -219,6 +219,7 @@ def test_it_needs_few_edits_and_all_else_holds(job: Job, project: Path, run: Run
     assert "at most 0 apart" in run("-m", package, "export", "best")
 
 
+@pytest.mark.long
 def test_a_killed_run_of_it_ends_like_one_that_never_stopped(job: Job, run: Run):
     if not job.files:
         pytest.skip("its model and its task are those that the project tests by itself")

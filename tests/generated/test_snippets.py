@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 BLOCK = re.compile(r"```(python|diff)\n# (\S+)\n(.*?)```", re.DOTALL)
 
 
@@ -32,6 +34,7 @@ def changed(part: str, sign: str) -> str:
     return "".join(line[1:] for line in lines)
 
 
+@pytest.mark.long
 def test_they_train_and_pass_the_projects_tests(copy: Path, run):
     written = write_snippets(copy)
 

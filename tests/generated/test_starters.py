@@ -70,6 +70,7 @@ def test_its_own_tests_pass(run: Run):
     assert " passed" in run("-m", "pytest", "-q", "-rN", "-p", "no:cacheprovider", "tests")
 
 
+@on_the_newest
 def test_the_first_minute_and_what_comes_after(starter: str, project: Path, run: Run):
     package = f"my_{starter}"
     run("train.py")
@@ -98,7 +99,7 @@ def test_the_first_minute_and_what_comes_after(starter: str, project: Path, run:
     assert last_line(project, "default") == metrics
 
 
-@on_the_newest
+@pytest.mark.long
 def test_what_the_readme_adds_trains_and_passes_the_tests(starter: str, project: Path, run: Run):
     written = write_snippets(project)
 
