@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from my_experiment.config import DataConfig
-from my_experiment.data import load_data
+from my_experiment.data import DATA, load_data
 from my_experiment.data.labeled import shift_images
 from my_experiment.durable import ConfigurationError
 
@@ -130,3 +130,8 @@ def test_mnist_that_cannot_be_had_is_one_clear_error(tmp_path, monkeypatch):
     monkeypatch.setattr(tf.keras.datasets.mnist, "load_data", fail)
     with pytest.raises(ConfigurationError, match=r"could not be downloaded \(URL fetch failure"):
         load_data(DataConfig(name="mnist"))
+
+
+def test_a_data_set_of_ones_own_is_given_the_path(monkeypatch, tmp_path):
+    monkeypatch.setitem(DATA, "own", lambda config: config.path)
+    assert load_data(DataConfig(name="own", path=str(tmp_path))) == str(tmp_path)

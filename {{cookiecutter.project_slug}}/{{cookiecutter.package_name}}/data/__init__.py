@@ -23,6 +23,10 @@ DATA: dict[str, Callable[[DataConfig], Data]] = {
 {%- endif %}
 }
 
+{%- if cookiecutter.starter != "segmentation" %}
+EMBEDDED = {{ '("digits", "mnist")' if cookiecutter.starter == "classification" else '("weather",)' }}  # which a file can take the place of
+{%- endif %}
+
 
 def load_data(config: DataConfig) -> Data:
     """Opens the data set that the configuration names{% if cookiecutter.starter != "segmentation" %}, or the file that it gives{% endif %}.
@@ -31,7 +35,7 @@ def load_data(config: DataConfig) -> Data:
         ConfigurationError: there is no such data set, or it is not usable.
     """
 {%- if cookiecutter.starter != "segmentation" %}
-    if config.path is not None:
+    if config.path is not None and config.name in EMBEDDED:  # others are given it
         return {{ "labeled" if cookiecutter.starter == "classification" else "series" }}.load(config)
 {%- endif %}
     if config.name not in DATA:

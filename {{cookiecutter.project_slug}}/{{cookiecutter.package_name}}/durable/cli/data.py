@@ -11,7 +11,13 @@ from etils import epath
 from rich.console import Console
 from rich.progress import track
 
-from ..data.indexed import Examples, IndexedData, bad_examples, name_bad_examples
+from ..data.indexed import (
+    GRAPH_ERRORS,
+    Examples,
+    IndexedData,
+    bad_examples,
+    name_bad_examples,
+)
 from ..data.protocol import Data, describe_spec
 from ..errors import ConfigurationError
 from ..evaluation.results import png
@@ -113,19 +119,27 @@ def unusable(data: Data) -> Iterator[str]:
     # Both parts are mostly of the same files.
     yield from dict.fromkeys(chain(*(getattr(part, "damaged_files", list)() for part in parts)))
     for examples in parts:
-        firsts = range(0, len(examples), TRIED_AT_ONCE)
-        for first in progress(firsts, len(firsts)):
-            yield from tried(examples, range(first, min(first + TRIED_AT_ONCE, len(examples))))
+        yield from tried(examples)
 
 
-def tried(examples: Examples, numbers: range) -> Iterator[str]:
-    """Of some examples, those that cannot be used; one by one only where there is one."""
-    try:
-        examples.take(tf.range(numbers.start, numbers.stop, dtype=tf.int64))
-    except Exception:  # whatever it is, it is told below
-        yield from bad_examples(examples, numbers)
+def tried(examples: Examples) -> Iterator[str]:
+    """The examples that cannot be used; one by one are tried those of a batch with such a one."""
+    size = len(examples)
+    firsts = range(0, size, TRIED_AT_ONCE)
+
+    def take(first: tf.Tensor) -> Any:
+        return examples.take(tf.range(first, tf.minimum(first + TRIED_AT_ONCE, size)))
+
+    made = iter(tf.data.Dataset.range(0, size, TRIED_AT_ONCE).map(take))
+    for first in progress(firsts, len(firsts)):
+        try:
+            next(made)
+        except GRAPH_ERRORS:
+            yield from bad_examples(examples, range(first, min(first + TRIED_AT_ONCE, size)))
 
 
 def progress(values: Iterable[Any], total: int) -> Iterable[Any]:
     """The values, with a bar on standard error while a terminal looks on."""
-    return track(values, "Verifying", total, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    return track(values, "Verifying", total, console=console, transient=True, disable=hidden)

@@ -160,7 +160,7 @@ class Trainer:
         """The trial that was not finished, or else a new one, if there is to be one."""
         trials = self._study.trials
         for trial in trials:
-            if trial.state == "running":
+            if trial.state == "unfinished":
                 return self._study.choose(trial.number)
         if len(trials) >= self._options.trials:
             return None

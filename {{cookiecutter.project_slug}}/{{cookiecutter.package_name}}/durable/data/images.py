@@ -37,8 +37,9 @@ class ImageExamples:
     channels: int = 3
 
     def __post_init__(self) -> None:
-        for file in [*self.images, *self._masks]:
-            check_image(file)
+        reasons = map(why_no_image, [*self.images, *self._masks])
+        if told := list(filter(None, reasons)):
+            raise ConfigurationError(" ".join(told))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -134,10 +135,12 @@ def is_image(file: Path) -> bool:
     return file.suffix.lower() in KINDS
 
 
-def check_image(file: Path) -> None:
-    """Raises ConfigurationError for a file whose head is not that of an image."""
+def why_no_image(file: Path) -> str | None:
+    """What is wrong with a file whose head is not that of an image; None with a good one."""
     try:
         with Image.open(file):
-            pass
-    except (OSError, UnidentifiedImageError) as error:
-        raise ConfigurationError(f"{file} is no image that can be read: {error}.") from error
+            return None
+    except UnidentifiedImageError:
+        return f"{file} is no image that can be read."
+    except OSError as error:
+        return f"{file} is no image that can be read: {error}."

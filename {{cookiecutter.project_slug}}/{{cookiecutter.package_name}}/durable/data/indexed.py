@@ -4,6 +4,7 @@ There is no shuffle buffer and no iterator to save: the order of an epoch is a p
 depends on the seed and the epoch, so that any step can be sought at once.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +13,11 @@ from hashlib import sha256
 from itertools import chain
 from typing import Any, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from ..compat import whole_number
-from ..errors import ConfigurationError, in_one_line
+from ..errors import ConfigurationError
 from .protocol import Data
 
 # What a graph raises where an example is no good; the text of such an error may hold bytes of the
@@ -147,19 +149,25 @@ class IndexedData:
 
 def bad_examples(examples: Examples, numbers: Iterable[int]) -> Iterator[str]:
     """Of the examples with these numbers, those that cannot be used: where each is, and why."""
-    for number in numbers:
+    # In a graph, as in training; an iterator goes on after an error.
+    chosen = list(numbers)
+    dataset = tf.data.Dataset.from_tensor_slices(np.array(chosen, np.int64))
+    made = iter(dataset.map(lambda number: examples.take(number[tf.newaxis])))
+    for number in chosen:
         try:
-            examples.take(tf.constant([number], tf.int64))
-        except Exception as error:  # outside of a graph, whatever a source raises
+            next(made)
+        except GRAPH_ERRORS as error:
             yield f"{examples.where(number)} cannot be used: {reason_of(error)}."
 
 
 def reason_of(error: Exception) -> str:
-    """Why an example is no good, in one line, without the operation that has found it."""
+    """Why an example is no good, in one line, without what says where in the graph that was."""
     if isinstance(error, UnicodeDecodeError):
         return "it holds other bytes than what is to be decoded"
-    text = in_one_line(error).removeprefix("{{function_node").rpartition("}} ")[2]
-    return text.partition(" [Op:")[0].removesuffix(".")
+    text = re.sub(r"\{\{.*?\}\} ?", "", str(error))
+    text = re.sub(r"^Error in user-defined function .*? with iterator: \S+ ", "", text)
+    text = re.split(r"\n\s*(?:Traceback|\[\[)| ?\[Op:", text)[0]
+    return re.sub(r"^\w+(?:Error|Exception): ", "", " ".join(text.split())).removesuffix(".")
 
 
 @contextmanager

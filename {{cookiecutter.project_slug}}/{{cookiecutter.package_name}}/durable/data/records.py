@@ -82,11 +82,9 @@ class RecordExamples:
 
     def damaged_files(self) -> Iterator[str]:
         """The files that do not agree with their checksums, each with what is wrong."""
-        for file in self.files:
-            try:
-                sizes_in(file)
-            except ConfigurationError as error:
-                yield str(error)
+        for found in map(sizes_or_damage, map(Path, self.files)):
+            if isinstance(found, ConfigurationError):
+                yield str(found)
 
     def _read(self, indices: np.ndarray) -> np.ndarray:
         """The bytes of the records with these numbers."""
@@ -123,9 +121,14 @@ def load_index(files: Sequence[Path]) -> dict[str, np.ndarray]:
     if (index := read_index(kept, names, stamps)) is not None:
         return index
     with ThreadPoolExecutor() as pool:  # TensorFlow reads outside of Python's lock
-        found = pool.map(sizes_in, files)
-        total, told = len(files), f"Indexing {len(files)} record files"
-        sizes = list(track(found, told, total, console=Console(stderr=True), transient=True))
+        found = pool.map(sizes_or_damage, files)
+        console, told = Console(stderr=True), f"Indexing {len(files)} record files"
+        hidden = not console.is_terminal
+        sizes = list(
+            track(found, told, len(files), console=console, transient=True, disable=hidden)
+        )
+    if damaged := [each for each in sizes if isinstance(each, ConfigurationError)]:
+        raise ConfigurationError(" ".join(map(str, damaged)))
     starts = [np.cumsum(each + HEADER + FOOTER) - each - FOOTER for each in sizes]
     index = {
         "offsets": np.concatenate(starts),
@@ -134,6 +137,14 @@ def load_index(files: Sequence[Path]) -> dict[str, np.ndarray]:
     }
     write_index(kept, index | {"names": names, "stamps": stamps})
     return index
+
+
+def sizes_or_damage(file: Path) -> np.ndarray | ConfigurationError:
+    """What `sizes_in` gives or raises: all files are looked at, so that all can be named."""
+    try:
+        return sizes_in(file)
+    except ConfigurationError as error:
+        return error
 
 
 def sizes_in(file: Path) -> np.ndarray:

@@ -197,6 +197,10 @@ def check_values(kind: type[Settings], space: Sequence[Choices | Range], common:
     """
     first = first_values(space)
     for setting in space:
+        if flag_of(setting.name) in common:
+            raise ConfigurationError(
+                f"{flag_of(setting.name)} is given and searched: leave it out in one of the two."
+            )
         for example in setting.examples:
             words = chosen_settings(space, first | {setting.name: example})
             parse_settings(kind, [*common, *words])

@@ -21,7 +21,7 @@ from .start import resolve_parent, with_best_metric
 from .state import TrainState
 
 PLAN = "plan"
-STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}  # others are running
+STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}  # others are unfinished
 # What must stay the same, and what is said where it does not.
 COMMON = {"space": "another space", "settings": "other settings", "fork_from": "another trunk"}
 
@@ -54,7 +54,7 @@ class Trial:
     Attributes:
         number: from 0 up.
         paths: of its run.
-        state: complete, pruned, failed or running, which may have been stopped or killed.
+        state: complete, pruned, failed or unfinished: running, stopped or killed.
         settings: the values that were chosen for it, by the names of the settings.
         values: the metric at the end of each epoch.
         best: the epoch with the best value, and that; None where no epoch has ended.
@@ -198,7 +198,7 @@ class Study:
             Trial(
                 found.number,
                 self.paths_of(found.number),
-                STATES.get(found.state.name, "running"),
+                STATES.get(found.state.name, "unfinished"),
                 found.params,
                 found.intermediate_values,
                 self._best(found.intermediate_values),
@@ -213,7 +213,7 @@ class Study:
     @property
     def ranked(self) -> list[Trial]:
         """All trials, those that are complete first, and of each state the best first."""
-        order = [*STATES.values(), "running"]
+        order = [*STATES.values(), "unfinished"]
         sign = -1 if self.plan.mode == "max" else 1
 
         def place(trial: Trial) -> tuple[int, float]:

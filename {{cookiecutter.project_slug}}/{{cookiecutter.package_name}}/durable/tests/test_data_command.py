@@ -131,7 +131,7 @@ def test_a_record_that_does_not_parse_is_named_wherever_it_is_used(files):
         list(held_out.validation_batches())
 
 
-def test_an_image_that_is_cut_short_is_named(tmp_path):
+def test_an_image_that_is_cut_short_is_named(opened, tmp_path, capfd):
     for number in range(8):
         save(tmp_path / f"a/{number}.png", 200, (50, 50))
     cut = tmp_path / "a/5.png"
@@ -143,6 +143,13 @@ def test_an_image_that_is_cut_short_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match=named), name_bad_examples(data):
         list(data.validation_batches())
     assert len(list(bad_examples(examples, range(8)))) == 1
+    opened(data)
+    capfd.readouterr()
+    assert run_main(main, "data", "verify") == 2
+    printed = capfd.readouterr()
+    assert printed.out.count(f"{cut} cannot be used: ") == 2  # held out, and trained on
+    assert printed.out.count("\n") == 2
+    assert printed.err == ""
 
 
 def test_an_error_that_no_example_is_to_blame_for_is_left_as_it_is(files):

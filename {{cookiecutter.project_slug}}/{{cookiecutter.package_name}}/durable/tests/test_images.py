@@ -78,5 +78,8 @@ def test_what_is_not_there_or_no_image_is_told_by_name(tmp_path):
         images_with_masks(tmp_path / "images", tmp_path / "masks")
     (tmp_path / "a/2.png").write_bytes(b"no image")
     images, labels, _ = class_folders(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"2.png is no image that can be read"):
+    (tmp_path / "a/3.png").write_bytes(b"nor this")
+    images, labels, _ = class_folders(tmp_path)
+    told = r"2.png is no image that can be read. .*3.png is no image that can be read."
+    with pytest.raises(ConfigurationError, match=told):
         ImageExamples(tmp_path, images, labels, (4, 6))

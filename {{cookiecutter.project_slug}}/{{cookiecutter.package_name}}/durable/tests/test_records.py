@@ -133,7 +133,9 @@ def test_a_byte_that_is_not_what_was_written_is_noticed(files):
 
 def test_other_bad_files_are_refused(files, tmp_path):
     files[0].write_bytes(gzip.compress(files[0].read_bytes()))
-    with pytest.raises(ConfigurationError, match=r"a.tfrecord is compressed, .* write it anew"):
+    files[2].write_bytes(files[2].read_bytes()[:-1])
+    told = r"a.tfrecord is compressed, .* write it anew .*c.tfrecord is damaged or cut short"
+    with pytest.raises(ConfigurationError, match=told):
         RecordExamples(files, decode)
     with pytest.raises(ConfigurationError, match="There is no record file"):
         RecordExamples([tmp_path / "none"], decode)

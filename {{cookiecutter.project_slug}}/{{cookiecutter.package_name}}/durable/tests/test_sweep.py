@@ -296,3 +296,9 @@ def test_the_ends_of_the_space_are_tried_first(root, capsys):
     assert run_main(commands.main, "sweep", *space) == 2
     assert capsys.readouterr().err.startswith("--optimizer.learning-rate 0.0 is not possible")
     assert list(root.iterdir()) == []
+
+
+def test_what_is_searched_is_not_given_as_well(root, capsys):
+    for twice in (["epochs=1,2", "--epochs", 1], ["epochs=1,2", "--", "--epochs", 1]):
+        assert run_main(commands.main, "sweep", "--root", root, "--space", *twice) == 2
+        assert capsys.readouterr().err.startswith("--epochs is given and searched: leave it out")
