@@ -1,6 +1,6 @@
 """Drawing examples: images, masks, series, and the labels above them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from .drawing import COLORS, INK, short
 
@@ -35,10 +36,24 @@ def draw_examples(batch: Any, most: int) -> Figure:
         row, column = number // COLUMNS * len(drawn), number % COLUMNS
         title = [told(name, values[number]) for name, values in parts.items() if name not in drawn]
         grid[row, column].set_title("\n".join(title), size=8, color=INK)
-        for place, values in enumerate(drawn.values()):
+        for place, (name, values) in enumerate(drawn.items()):
             if values is not None:
                 draw_values(grid[row + place, column], values, number)
+            if column == 0:
+                style = {"size": 8, "color": INK, "rotation": 90, "ha": "right", "va": "center"}
+                axes = grid[row + place, 0]
+                axes.text(-0.16, 0.5, name, transform=axes.transAxes, **style)
+    explain_masks(figure, list(filter(is_mask, parts.values())))
     return figure
+
+
+def explain_masks(figure: Figure, masks: Sequence[np.ndarray]) -> None:
+    """Tells below a figure which color of its masks is which class."""
+    classes = range(min(len(COLORS), 1 + max((int(mask.max()) for mask in masks), default=-1)))
+    handles = [Patch(color=COLORS[number], label=str(number)) for number in classes]
+    if handles:
+        style = {"frameon": False, "fontsize": 8, "labelcolor": INK}
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **style)
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -72,12 +87,21 @@ def draw_values(axes: Axes, values: np.ndarray, number: int) -> None:
     value = values[number]
     if not is_image(value):
         axes.plot(value.reshape(len(value), -1), linewidth=0.8)
-    elif np.issubdtype(value.dtype, np.integer) and value.ndim == 2:
+        axes.set_axis_on()
+        axes.tick_params(labelsize=6, length=0, colors=INK)
+        axes.spines[["top", "right"]].set_visible(False)
+    elif is_mask(values):
         # The same colors for the same classes, whichever an image has.
         shown = value % len(COLORS)
         axes.imshow(shown, ListedColormap(COLORS), vmin=0, vmax=len(COLORS) - 1)
     else:
         axes.imshow(value, "gray", vmin=values.min(), vmax=max(values.max(), values.min() + 1e-9))
+
+
+def is_mask(values: np.ndarray) -> bool:
+    """Whether these are images of classes: (examples, height, width) of whole numbers."""
+    is_whole = np.issubdtype(values.dtype, np.integer)
+    return is_whole and values.ndim == 3 and is_image(values[0])
 
 
 def is_image(value: np.ndarray) -> bool:
