@@ -8,6 +8,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ..errors import ConfigurationError
 from .manifest import describe_files
 
 INDEX = "records.index.npz"
+READ_AT_ONCE = 1024  # records: several times as fast as one by one
 HEADER, FOOTER = 12, 4  # bytes around a record: its length and that one's checksum, its checksum
 COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # gzip, zlib
 
@@ -160,16 +162,24 @@ def sizes_in(file: Path) -> np.ndarray:
             f"{file} is compressed, and no record in it can be found by its number: write it "
             "anew without compression."
         )
-    sizes: list[int] = []
     lengths = tf.data.TFRecordDataset(str(file)).map(tf.strings.length)
     try:
-        sizes.extend(lengths.as_numpy_iterator())  # an error leaves those before it
+        many = [np.zeros(0, np.int64), *lengths.batch(READ_AT_ONCE).as_numpy_iterator()]
     except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
         raise ConfigurationError(
-            f"{file} is damaged or cut short in record {len(sizes)}: restore the file, or leave "
-            "it out."
+            f"{file} is damaged or cut short in record {count_good(lengths)}: restore the file, or "
+            "leave it out."
         ) from error
-    return np.array(sizes, np.int64)
+    return np.concatenate(many).astype(np.int64)
+
+
+def count_good(lengths: tf.data.Dataset) -> int:
+    """How many records of a file can be read before the first that cannot."""
+    count = 0
+    with suppress(tf.errors.DataLossError, tf.errors.OutOfRangeError):
+        for _ in lengths:
+            count += 1
+    return count
 
 
 def read_index(kept: Path, names: np.ndarray, stamps: np.ndarray) -> dict[str, np.ndarray] | None:
