@@ -17,7 +17,7 @@ from . import bundle
 from .bundle import attempt
 from .card import ADDED, Card, Structure, VariableEntry, read_card
 from .graph import ObjectGraph, assign_value, parts_of, read_keys
-from .mismatch import find_differences
+from .mismatch import SideNames, find_differences
 from .naming import optimizers_of
 from .structure import complete_graph, describe_structure, describe_variables
 
@@ -71,8 +71,7 @@ class Restorer:
             CardMissing: something else wrote it.
         """
         card = read_card(path)
-        others = [path for path in card.structure.others if path not in self._unneeded]
-        differences = find_differences(replace(card.structure, others=others), self.structure)
+        differences = self.differences(card.structure)
         if differences:
             raise CheckpointMismatch(path, differences, unbuilt(card.structure, self.structure))
         values = read_variables(path, card.structure.variables)
@@ -83,11 +82,17 @@ class Restorer:
             for entry in self.structure.variables
             if entry.role in ADDED and not self._agrees_on(entry.role, card.structure)
         }
-        if others:
+        if self.structure.others:
             self._restore_others(path)
         for name, variable in self._variables.items():
             assign_value(variable, tf.zeros_like(variable) if name in added else values[name])
         return card
+
+    def differences(self, saved: Structure, sides: SideNames | None = None) -> list[Difference]:
+        """What keeps a checkpoint from being restored here, as `find_differences` tells it."""
+        others = [path for path in saved.others if path not in self._unneeded]
+        needed = replace(saved, others=others)
+        return find_differences(needed, self.structure, sides or SideNames())
 
     def put_in_rates(self, path: epath.Path, card: Card) -> None:
         """Gives optimizers the learning rates that they were made with now, where those are others.

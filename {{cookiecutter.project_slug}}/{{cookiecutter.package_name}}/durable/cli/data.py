@@ -1,6 +1,6 @@
 """data: find the examples of a data set, look at some, and try all of them."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import Annotated, Any, Literal
@@ -8,8 +8,6 @@ from typing import Annotated, Any, Literal
 import tensorflow as tf
 import tyro
 from etils import epath
-from rich.console import Console
-from rich.progress import track
 
 from ..data.indexed import (
     GRAPH_ERRORS,
@@ -19,9 +17,10 @@ from ..data.indexed import (
     name_bad_examples,
 )
 from ..data.protocol import Data, describe_spec
+from ..data.records import progress
 from ..errors import ConfigurationError
-from ..evaluation.results import png
-from ..files import absolute, write_bytes
+from ..evaluation.results import write_picture
+from ..files import absolute
 from ..report.examples import draw_examples
 from ..run.command_line import settings_of_the_project
 from ..run.settings import Project
@@ -99,11 +98,7 @@ def show(data: Data, seed: int, output: epath.Path, options: DataOptions) -> int
     """Draws the first examples that a run with this seed is trained on."""
     with name_bad_examples(data, seed, tf.Variable(0, dtype=tf.int64)):
         batch = next(iter(data.batches(seed, 0, 1)))
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(output, png(draw_examples(batch, options.number)))
-    except OSError as error:
-        raise ConfigurationError(f"{output} cannot be written: {error}") from error
+    write_picture(output, draw_examples(batch, options.number))
     print_json({"picture": str(output)}) if options.json else print(f"Drew {output}")
     return 0
 
@@ -112,7 +107,7 @@ def unusable(data: Data) -> Iterator[str]:
     """The examples that cannot be used: where each is, and why."""
     if not isinstance(data, IndexedData):
         for batches in (data.batches(0, 0, data.steps_per_epoch), data.validation_batches()):
-            for _ in progress(batches, data.steps_per_epoch):
+            for _ in progress(batches, "Verifying", data.steps_per_epoch):
                 pass  # making it is what is tried
         return
     parts = (data.training, data.validation)
@@ -131,15 +126,8 @@ def tried(examples: Examples) -> Iterator[str]:
         return examples.take(tf.range(first, tf.minimum(first + TRIED_AT_ONCE, size)))
 
     made = iter(tf.data.Dataset.range(0, size, TRIED_AT_ONCE).map(take))
-    for first in progress(firsts, len(firsts)):
+    for first in progress(firsts, "Verifying", len(firsts)):
         try:
             next(made)
         except GRAPH_ERRORS:
             yield from bad_examples(examples, range(first, min(first + TRIED_AT_ONCE, size)))
-
-
-def progress(values: Iterable[Any], total: int) -> Iterable[Any]:
-    """The values, with a bar on standard error while a terminal looks on."""
-    console = Console(stderr=True)
-    hidden = not console.is_terminal
-    return track(values, "Verifying", total, console=console, transient=True, disable=hidden)

@@ -13,8 +13,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ..errors import ConfigurationError
-from ..evaluation.results import decimal, png
-from ..files import absolute, write_bytes
+from ..evaluation.results import decimal, write_picture
+from ..files import absolute
 from ..report.curves import VALIDATION_PREFIX, Run, metric_names, read_run
 from ..report.drawing import COLORS, MOST_PANELS, draw
 from ..run.settings import Project
@@ -48,11 +48,7 @@ def report(project: Project, options: ReportOptions) -> int:
         output = project.paths(options.root).report(names)
     else:
         output = epath.Path(absolute(options.output))
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(output, png(draw(runs)))
-    except OSError as error:
-        raise ConfigurationError(f"{output} cannot be written: {error}") from error
+    write_picture(output, draw(runs))
     undrawn = metric_names(runs)[MOST_PANELS:]
     if options.json:
         entries = [run_as_json(run) for run in runs]

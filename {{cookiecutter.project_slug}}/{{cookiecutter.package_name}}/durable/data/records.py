@@ -6,12 +6,12 @@ its checksum. It is kept beside the files, and built anew where a file has chang
 
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -21,6 +21,7 @@ from rich.progress import track
 from ..errors import ConfigurationError
 from .manifest import describe_files
 
+T = TypeVar("T")
 INDEX = "records.index.npz"
 READ_AT_ONCE = 1024  # records: several times as fast as one by one
 HEADER, FOOTER = 12, 4  # bytes around a record: its length and that one's checksum, its checksum
@@ -123,14 +124,11 @@ def load_index(files: Sequence[Path]) -> dict[str, np.ndarray]:
     if (index := read_index(kept, names, stamps)) is not None:
         return index
     with ThreadPoolExecutor() as pool:  # TensorFlow reads outside of Python's lock
-        found = pool.map(sizes_or_damage, files)
-        console, told = Console(stderr=True), f"Indexing {len(files)} record files"
-        hidden = not console.is_terminal
-        sizes = list(
-            track(found, told, len(files), console=console, transient=True, disable=hidden)
-        )
-    if damaged := [each for each in sizes if isinstance(each, ConfigurationError)]:
+        told = f"Indexing {len(files)} record files"
+        found = list(progress(pool.map(sizes_or_damage, files), told, len(files)))
+    if damaged := [each for each in found if isinstance(each, ConfigurationError)]:
         raise ConfigurationError(" ".join(map(str, damaged)))
+    sizes = [each for each in found if isinstance(each, np.ndarray)]
     starts = [np.cumsum(each + HEADER + FOOTER) - each - FOOTER for each in sizes]
     index = {
         "offsets": np.concatenate(starts),
@@ -139,6 +137,13 @@ def load_index(files: Sequence[Path]) -> dict[str, np.ndarray]:
     }
     write_index(kept, index | {"names": names, "stamps": stamps})
     return index
+
+
+def progress(values: Iterable[T], told: str, total: int) -> Iterable[T]:
+    """The values, with a bar on standard error while a terminal looks on."""
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    return track(values, told, total, console=console, transient=True, disable=hidden)
 
 
 def sizes_or_damage(file: Path) -> np.ndarray | ConfigurationError:

@@ -1,7 +1,7 @@
 """What is in variables, and how a checkpoint differs from another one or from a model."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from json import dumps
 from typing import Any
 
@@ -12,11 +12,9 @@ from etils import epath
 from ..checkpoint.card import Card, Structure
 from ..checkpoint.mismatch import SideNames, find_differences
 from ..checkpoint.reader import Tensors, require_good
-from ..checkpoint.restore import Restorer
-from ..data.protocol import DATA
 from ..errors import Difference
 from ..files import without_nan
-from ..run.rebuild import rebuild
+from ..run.rebuild import rebuild, restorer_of
 from ..run.settings import CALL_SETTINGS, Project, flat
 
 
@@ -199,11 +197,9 @@ def compare_with_model(project: Project, checkpoint: epath.Path, sides: SideName
     """
     card = require_good(checkpoint)
     rebuilt = rebuild(project, card)
-    model = Restorer(tf.train.Checkpoint(**rebuilt.state.parts), {}).structure
     settings = asdict(rebuilt.experiment.config)
-    saved = replace(card.structure, others=[path for path in card.structure.others if path != DATA])
     return Comparison(
-        structure=find_differences(saved, model, sides),
+        structure=restorer_of(rebuilt.state, {}).differences(card.structure, sides),
         settings=compare_configurations(card.settings, settings, sides),
     )
 

@@ -122,6 +122,19 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def write_picture(file: epath.Path, figure: Figure) -> None:
+    """Writes a figure as a PNG file, whose folder is made if need be.
+
+    Raises:
+        ConfigurationError: it cannot be written there.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, png(figure))
+    except OSError as error:
+        raise ConfigurationError(f"{file} cannot be written: {error}") from error
+
+
 def member_summary(member: Member, metrics: Mapping[str, float]) -> dict[str, Any]:
     """A checkpoint and its metrics, as JSON can hold them."""
     return {

@@ -88,8 +88,12 @@ def restore(path: epath.Path, state: TrainState, data: Data | None = None) -> Ca
         CheckpointMismatch, DamagedCheckpoint, CardMissing: as `Restorer.restore`.
     """
     identity = {} if data is None else data.identity
-    checkpoint = tf.train.Checkpoint(**state.parts)
-    return Restorer(checkpoint, identity, unneeded={DATA}).restore(path)
+    return restorer_of(state, identity).restore(path)
+
+
+def restorer_of(state: TrainState, identity: Mapping[str, Any]) -> Restorer:
+    """What restores a state without the place in the data, which only training needs."""
+    return Restorer(tf.train.Checkpoint(**state.parts), identity, unneeded={DATA})
 
 
 def put_in_average(path: epath.Path, state: TrainState) -> None:

@@ -84,6 +84,19 @@ def train_a_little(state, steps=2):
         state.step.assign_add(1)
 
 
+def train(state, data, start, stop):
+    """Trains a state on the batches of some steps."""
+
+    @tf.function(input_signature=[data.element_spec])
+    def step(batch):
+        outputs, loss = state.task.step(batch)
+        state.update_means(batch, outputs, loss)
+        state.step.assign_add(1)
+
+    for batch in data.batches(0, start, stop):
+        step(batch)
+
+
 def run_main(main, *arguments):
     """Runs a command in this process and returns its exit code."""
     with pytest.raises(SystemExit) as caught:

@@ -19,7 +19,7 @@ from ..run.experiment import Hook
 from ..run.start import with_best_metric
 from ..run.state import TrainState
 from ..run.validation import Validation
-from .helpers import PROJECT, manager_of, values_of
+from .helpers import PROJECT, manager_of, train, values_of
 from .program.experiment import Config
 from .tasks import Adversarial, TwoHeads, images, two_inputs
 
@@ -28,17 +28,6 @@ def fresh(task_class, data, seed=0, hooks=()):
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     return TrainState(task_class(), data.element_spec, hooks)
-
-
-def train(state, data, start, stop):
-    @tf.function
-    def step(batch):
-        outputs, loss = state.task.step(batch)
-        state.update_means(batch, outputs, loss)
-        state.step.assign_add(1)
-
-    for batch in data.batches(0, start, stop):
-        step(batch)
 
 
 @pytest.mark.parametrize(

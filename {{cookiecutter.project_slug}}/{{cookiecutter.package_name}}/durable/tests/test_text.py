@@ -16,7 +16,7 @@ from ..errors import CheckpointMismatch
 from ..run.experiment import Task
 from ..run.state import TrainState
 from ..run.validation import Validation
-from .helpers import manager_of, values_of
+from .helpers import manager_of, train, values_of
 
 layers = keras.layers
 WORDS = ["good", "bad", "very", "not", "it", "is"]
@@ -101,17 +101,6 @@ def padded_data():
 def ragged_data():
     x, y, weight = texts()
     return IndexedData(RaggedExamples(x, y, weight), RaggedExamples(x[:9], y[:9], weight[:9]), 8)
-
-
-def train(state, data, start, stop):
-    @tf.function(input_signature=[data.element_spec])
-    def step(batch):
-        outputs, loss = state.task.step(batch)
-        state.update_means(batch, outputs, loss)
-        state.step.assign_add(1)
-
-    for batch in data.batches(0, start, stop):
-        step(batch)
 
 
 @pytest.mark.parametrize(("kind", "make"), [(Opinion, padded_data), (RaggedOpinion, ragged_data)])
