@@ -25,6 +25,7 @@ from {{ cookiecutter.package_name }}.durable import (
     Validation,
     check_start,
     data_state,
+    deal,
     fork,
     limit,
     manager_options,
@@ -32,6 +33,7 @@ from {{ cookiecutter.package_name }}.durable import (
     parse_settings,
     record_start,
     send_rest,
+    start_strategy,
     with_best_metric,
 )
 from {{ cookiecutter.package_name }}.experiment import Experiment
@@ -46,18 +48,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Trains the run that the command line describes, and returns the exit code."""
     config = parse_settings(Config, arguments)
     with Signals() as signals:
+        strategy = start_strategy(config)
         tf.keras.utils.set_random_seed(config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         experiment = Experiment(config)
         data, hooks = limit(experiment.data(), config), experiment.hooks()
-        state = TrainState(experiment.task(data), data.element_spec, hooks, config)
+        with strategy.scope():  # a replica of the models on each device
+            task = experiment.task(data)
+        state = TrainState(task, data.element_spec, hooks, config, strategy)
         config = with_best_metric(config, state)
         with RunLock(experiment.paths):
-            return train(config, experiment.paths, data, state, signals)
+            return train(config, experiment.paths, data, state, strategy, signals)
 
 
-def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: Signals) -> int:
+def train(
+    config: Config,
+    paths: Paths,
+    data: Data,
+    state: TrainState,
+    strategy: tf.distribute.Strategy,
+    signals: Signals,
+) -> int:
     """Trains to the last step or to a signal, from the newest checkpoint if there is one."""
     manager = start_manager(config, paths, data, state)
     step, last = int(state.step), config.last_step(data.steps_per_epoch)
@@ -66,8 +78,8 @@ def train(config: Config, paths: Paths, data: Data, state: TrainState, signals: 
         return complete(config, step, data.steps_per_epoch, state.ended)
     record_start(config, paths, step, manager)
     cadence = Cadence(config)
-    train_steps = build_train_steps(state)
-    validate = Validation(state.task, data)
+    train_steps = build_train_steps(state, strategy)
+    validate = Validation(state.task, data, strategy)
     guard = FiniteGuard(config, paths, state, manager)
     batches = iter(data.batches(config.seed, step, last))
     chunk = 1
@@ -136,16 +148,21 @@ def start_manager(config: Config, paths: Paths, data: Data, state: TrainState) -
     return manager
 
 
-def build_train_steps(state: TrainState) -> Callable[[Iterator[Batch], tf.Tensor], None]:
+def build_train_steps(
+    state: TrainState, strategy: tf.distribute.Strategy
+) -> Callable[[Iterator[Batch], tf.Tensor], None]:
     """Returns a function that trains on the next () int64 `count` batches, in one graph."""
     task = state.task
+    run = task.phased(strategy.run)  # with the optimizers that have begun
+
+    def train_on(part: Batch) -> None:  # on each device, with its part of the batch
+        outputs, loss = task.step(part)  # forward, backward and the update of the weights
+        state.update_means(part, outputs, loss)
 
     @tf.function
     def train_steps(batches: Iterator[Batch], count: tf.Tensor) -> None:
         for _ in tf.range(count):
-            batch = next(batches)
-            outputs, loss = task.step(batch)  # forward, backward and the update of the weights
-            state.update_means(batch, outputs, loss)
+            run(train_on, args=(deal(strategy, next(batches)),))
             state.average_weights()
             state.step.assign_add(1)
 

@@ -65,11 +65,14 @@ from .run.experiment import Hook as Hook
 from .run.experiment import Outputs as Outputs
 from .run.experiment import Task as Task
 from .run.experiment import mean_probabilities as mean_probabilities
+from .run.layers import ExampleDropout as ExampleDropout
+from .run.layers import InferenceMode as InferenceMode
 from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
-from .run.optimization import InferenceMode as InferenceMode
 from .run.optimization import WarmUp as WarmUp
 from .run.paths import RunPaths as RunPaths
+from .run.replicas import deal as deal
+from .run.replicas import start_strategy as start_strategy
 from .run.session import (
     RunLock as RunLock,
 )

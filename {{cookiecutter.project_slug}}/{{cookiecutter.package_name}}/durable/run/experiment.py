@@ -5,7 +5,7 @@ A project fulfills it in its `experiment.py`, and hands it over in `train.py`, `
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -104,6 +104,8 @@ class Task(Protocol):
         frozen_until: how many steps an optimizer leaves what it trains as it is, by its name, in
             the default step. It begins after them, with slots of zeros and a count of its own.
         slices: how many parts a batch is trained in, by the default step.
+        replicable: whether a step of the task's own may be run by several replicas, each with its
+            part of a batch: it takes the gradients of `share(loss)`.
         steps_trained: () int64, the steps trained so far; a `TrainState` gives it to its task.
     """
 
@@ -113,7 +115,9 @@ class Task(Protocol):
     best_mode: Literal["max", "min"] = "min"
     frozen_until: Mapping[str, int] = {}
     slices: int = 1
+    replicable: bool = False
     steps_trained: tf.Variable
+    _begun: Sequence[str] | None = None
 
     @abstractmethod
     def loss(self, y: Any, outputs: Outputs) -> tf.Tensor:
@@ -170,23 +174,38 @@ class Task(Protocol):
         Returns:
             The outputs, for the metrics, and the loss: (), with the regularization in it.
         """
+        if self._begun is None:
+            return self.phased(self._train)(batch)
+        return self._train(batch)
+
+    def phased(self, train: Callable[..., Any]) -> Callable[..., Any]:
+        """Lets what trains by the default step train what has begun at a step, see `frozen_until`.
+
+        Args:
+            train: in a `tf.function`; with `strategy.run`, all of that. It returns tensors.
+        """
         begins = sorted({0, *self.frozen_until.values()})
-        phases = [
-            partial(self._train, batch, [n for n in self.optimizers if self._begin(n) <= begin])
-            for begin in begins
-        ]
-        if len(phases) == 1:
-            return phases[0]()
-        # A graph for each: none works out gradients that nobody takes.
-        begun = [tf.cast(self.steps_trained >= begin, tf.int32) for begin in begins[1:]]
-        return tf.switch_case(tf.add_n(begun), phases)
 
-    def _begin(self, optimizer: str) -> int:
-        return self.frozen_until.get(optimizer, 0)
+        def train_begun(begin: int, *arguments: Any, **settings: Any) -> Any:
+            self._begun = [n for n in self.optimizers if self.frozen_until.get(n, 0) <= begin]
+            try:
+                return train(*arguments, **settings)
+            finally:
+                self._begun = None
 
-    def _train(self, batch: Batch, optimizers: Sequence[str]) -> tuple[Outputs, tf.Tensor]:
-        """Trains on one batch what these optimizers train; they are those that have begun."""
-        variables = {name: self.trained_variables(name) for name in optimizers}
+        def train_phase(*arguments: Any, **settings: Any) -> Any:
+            phases = [partial(train_begun, begin, *arguments, **settings) for begin in begins]
+            if len(phases) == 1:
+                return phases[0]()
+            # A graph for each: none works out gradients that nobody takes.
+            begun = [tf.cast(self.steps_trained >= begin, tf.int32) for begin in begins[1:]]
+            return tf.switch_case(tf.add_n(begun), phases)
+
+        return train_phase
+
+    def _train(self, batch: Batch) -> tuple[Outputs, tf.Tensor]:
+        """Trains on one batch what the optimizers train that have begun."""
+        variables = {name: self.trained_variables(name) for name in self._begun or ()}
         sliced: list[tuple[Outputs, tf.Tensor, dict[str, list[Any]]]] = []
         for part in slices_of(batch, self.slices):
             before = [found for *_, gradients in sliced[-1:] for found in gradients.values()]
@@ -211,9 +230,19 @@ class Task(Protocol):
             loss = self.mean_loss(batch, outputs)
             for penalty in (term for model in self.models.values() for term in model.losses):
                 loss += tf.cast(penalty, loss.dtype)
-            scaled = {name: scale_loss(self.optimizers[name], loss) for name in variables}
+            share = self.share(loss)
+            scaled = {name: scale_loss(self.optimizers[name], share) for name in variables}
         gradients = {name: tape.gradient(scaled[name], own) for name, own in variables.items()}
         return outputs, loss, gradients
+
+    def share(self, loss: tf.Tensor) -> tf.Tensor:
+        """What the loss of a replica's part counts in that of the whole batch: ().
+
+        Optimizers add up the gradients of all replicas. Each has the mean over its part of the
+        batch, all parts are of one size, and penalties are the same on each: divided by the number
+        of replicas, they add up to the gradient of the mean over the whole batch.
+        """
+        return loss / tf.distribute.get_strategy().num_replicas_in_sync
 
     def mean_loss(self, batch: Batch, outputs: Outputs) -> tf.Tensor:
         """The mean loss of a batch: (). An example counts as much as its weight says.

@@ -1,10 +1,14 @@
 """The mean loss and the metrics of a task, over the examples of training or of validation."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import tensorflow as tf
 
 from ..compat import keras, named_variables
 from ..errors import ConfigurationError
 from .experiment import Batch, Outputs, Task
+from .replicas import WholeVariables, is_on_a_replica
 
 LOG_COLUMNS = {"step", "epoch", "loss", "time"}
 
@@ -53,6 +57,15 @@ class Means:
         metrics = self._all().items()
         return {name: tf.convert_to_tensor(metric.result()).shape for name, metric in metrics}
 
+    def sums(self) -> list[tf.Tensor]:
+        """What the metrics have added up, as Keras's do: the values of all their variables."""
+        return [tf.convert_to_tensor(variable) for variable in self._variables()]
+
+    def add(self, sums: Sequence[tf.Tensor]) -> None:
+        """Adds what others of the same task have added up."""
+        for variable, value in zip(self._variables(), sums, strict=True):
+            variable.assign_add(value)
+
     def reset(self) -> None:
         """Starts again from no examples."""
         for metric in self._all().values():
@@ -66,5 +79,46 @@ class Means:
             for name, metric in self._all().items()
         }
 
+    def _variables(self) -> list[tf.Variable]:
+        return [one for variables in self.variables.values() for one in variables.values()]
+
     def _all(self) -> dict[str, keras.metrics.Metric]:
         return {"loss": self._loss, **self._metrics}
+
+
+class MeansUpdate:
+    """Takes batches into means: whole ones, or the parts that replicas have of them.
+
+    What the replicas have added up is added in every step, so that the means are in one place, and
+    are saved and restored like those of one replica.
+
+    Args:
+        task: whose means they are.
+        strategy: that the replicas are run by.
+        means: those that are kept.
+    """
+
+    def __init__(
+        self, task: Task, strategy: tf.distribute.Strategy, means: Sequence[Means]
+    ) -> None:
+        self._means = means
+        self._part: Means | None = None
+        if isinstance(strategy, WholeVariables):
+            with strategy.scope_apart():
+                self._part = Means(task)
+
+    def __call__(self, batch: Batch, outputs: Outputs, loss: tf.Tensor | None = None) -> None:
+        """Takes in a batch; see `Means.update`."""
+        if self._part is None or not is_on_a_replica():
+            for means in self._means:
+                means.update(batch, outputs, loss)
+        else:
+            self._part.reset()
+            self._part.update(batch, outputs, loss)
+            context = tf.distribute.get_replica_context()
+            context.merge_call(self._add, args=tuple(self._part.sums()))
+
+    def _add(self, strategy: tf.distribute.Strategy, *sums: Any) -> None:
+        whole = [strategy.reduce("SUM", value, axis=None) for value in sums]
+        for means in self._means:
+            means.add(whole)

@@ -1,4 +1,4 @@
-"""What a step can be told: a warm-up, slices, a body in inference, an average of the weights."""
+"""What a step can be told: a warm-up, slices, an average of the weights."""
 
 from collections.abc import Sequence
 from operator import itemgetter
@@ -75,38 +75,6 @@ def mean_of(gradients: Sequence[Any]) -> Any:
         indices = tf.concat([gradient.indices for gradient in gradients], axis=0)
         return tf.IndexedSlices(values, indices, first.dense_shape)
     return tf.add_n(gradients) / count
-
-
-@keras.utils.register_keras_serializable("durable")
-class InferenceMode(keras.layers.Layer):
-    """Calls a model as in inference, whatever it is inside of does.
-
-    Nothing is dropped, and batch normalisation goes by its moving statistics, which stay as they
-    are, whether the weights are trained or not. Keras's guide "Transfer learning & fine-tuning"
-    calls the body with `training=False` for that, also after it was unfrozen; but in a functional
-    model of Keras 3 the `training=True` of the outer call takes the place of that argument.
-
-    Args:
-        body: the model.
-    """
-
-    def __init__(self, body: keras.Model, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.body = body
-
-    def call(self, inputs: Any) -> Any:
-        """What the model gives in inference."""
-        return self.body(inputs, training=False)
-
-    def get_config(self) -> dict[str, Any]:
-        """What it is made of."""
-        return {**super().get_config(), "body": keras.layers.serialize(self.body)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "InferenceMode":
-        """The layer that `get_config` tells of."""
-        settings = {**config}
-        return cls(keras.layers.deserialize(settings.pop("body")), **settings)
 
 
 class WeightAverage:

@@ -32,6 +32,7 @@ COUNTS = (
     "overfit_batches",
     "limit_validation",
     "accumulate",
+    "cpu_devices",
 )
 
 Settings = TypeVar("Settings", bound="RunSettings")
@@ -111,6 +112,11 @@ class RunSettings:
     """A JSON file with settings, such as the config.json of a run; the command line wins."""
     patience: int | None = None
     """End the run when the best metric, see --best-metric, got no better for so many epochs."""
+    strategy: Literal["none", "mirrored", "auto"] = "none"
+    """How to use several devices: mirrored trains on a part of each batch on every GPU of this
+    machine, or on the devices of --cpu-devices; auto does so where there are several GPUs."""
+    cpu_devices: int | None = None
+    """Let the CPU count as so many devices, to try --strategy mirrored."""
     track: Literal["none", "mlflow", "wandb"] = "none"
     """Send what is logged to MLflow or Weights & Biases too, as far as a save covers it."""
 

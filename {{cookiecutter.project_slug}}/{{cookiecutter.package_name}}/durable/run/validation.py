@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from ..data.protocol import Data, any_batch_size
 from .experiment import Batch, Outputs, Task
-from .means import Means
+from .means import Means, MeansUpdate
+from .replicas import deal, single_device
 
 
 class Validation:
@@ -16,20 +17,35 @@ class Validation:
     Args:
         task: with the models.
         data: whose held-out examples are used.
+        strategy: of `tf.distribute`; by default that of one device.
     """
 
-    def __init__(self, task: Task, data: Data) -> None:
+    def __init__(
+        self, task: Task, data: Data, strategy: tf.distribute.Strategy | None = None
+    ) -> None:
+        strategy = single_device() if strategy is None else strategy
         self._means = Means(task)
         batches = data.validation_batches()
         self._count = count_batches(batches)
         # One iterator for all validations: making one takes longer than a small validation.
         self._batches = iter(batches.repeat())
-        update = build_update(task, self._means, batches.element_spec)
+        update_means = MeansUpdate(task, strategy, [self._means])
+        replicas = strategy.num_replicas_in_sync
+
+        def take(batch: Batch) -> None:
+            update_means(batch, task.forward(batch, training=False))
+
+        def take_dealt(batch: Batch) -> None:
+            strategy.run(take, args=(deal(strategy, batch),))
 
         @tf.function
         def update_all(batches: Iterator[Batch], count: tf.Tensor) -> None:
             for _ in tf.range(count):
-                update(next(batches))
+                batch = next(batches)
+                if size_of(batch) % replicas == 0:
+                    take_dealt(batch)
+                else:  # the last examples, for which one replica is enough
+                    take(batch)
 
         self._update_all = update_all
 
@@ -55,6 +71,11 @@ def build_update(task: Task, means: Means, element_spec: Any) -> Callable[[Batch
 def with_prefix(metrics: dict[str, float]) -> dict[str, float]:
     """The metrics as validation logs them."""
     return {f"val_{name}": value for name, value in metrics.items()}
+
+
+def size_of(batch: Batch) -> tf.Tensor:
+    """How many examples a batch has: () int32."""
+    return tf.shape(tf.nest.flatten(batch)[0])[0]
 
 
 def count_batches(batches: tf.data.Dataset) -> tf.Tensor:

@@ -5,9 +5,12 @@ import shutil
 import pytest
 
 from ..compat import keras
+from ..run.replicas import split_cpu
 from .helpers import THREE_EPOCHS
 from .program import training
 from .program.experiment import ROOT_VARIABLE
+
+split_cpu(4)  # before anything is computed; all but the tests of replicas use the first one
 
 
 @pytest.fixture(autouse=True)

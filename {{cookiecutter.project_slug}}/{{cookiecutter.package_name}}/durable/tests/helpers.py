@@ -16,6 +16,7 @@ from ..checkpoint.manager import CheckpointManager
 from ..compat import as_variable, keras
 from ..data.protocol import SavedSpec
 from ..run import session
+from ..run.replicas import deal, single_device
 from ..run.state import TrainState
 from .program.experiment import Classes, Config, ModelConfig, OptimizerConfig
 from .program.models import build_model
@@ -84,13 +85,19 @@ def train_a_little(state, steps=2):
         state.step.assign_add(1)
 
 
-def train(state, data, start, stop):
+def train(state, data, start, stop, strategy=None):
     """Trains a state on the batches of some steps."""
+    strategy = strategy or single_device()
+    run = state.task.phased(strategy.run)
+
+    def train_on(part):
+        outputs, loss = state.task.step(part)
+        state.update_means(part, outputs, loss)
 
     @tf.function(input_signature=[data.element_spec])
     def step(batch):
-        outputs, loss = state.task.step(batch)
-        state.update_means(batch, outputs, loss)
+        run(train_on, args=(deal(strategy, batch),))
+        state.average_weights()
         state.step.assign_add(1)
 
     for batch in data.batches(0, start, stop):

@@ -14,7 +14,7 @@ from ..compat import keras, loss_scale
 from ..convert.export import export_model
 from ..errors import PACKAGE, ConfigurationError
 from ..run.experiment import Task
-from ..run.optimization import InferenceMode
+from ..run.layers import InferenceMode
 from ..run.settings import RunSettings
 from ..run.state import TrainState
 from .helpers import manager_of

@@ -12,6 +12,7 @@ from ...run.cadence import Cadence
 from ...run.command_line import parse_settings
 from ...run.debugging import Profiler, limit
 from ...run.log import Display, MetricsLog
+from ...run.replicas import deal, start_strategy
 from ...run.session import RunLock, Signals
 from ...run.start import check_start, fork, manager_options, record_start, with_best_metric
 from ...run.state import TrainState
@@ -26,18 +27,21 @@ log = logging.getLogger(__name__)
 def main(arguments=None, experiment_class=Experiment):
     config = parse_settings(Config, arguments)
     with Signals() as signals:
+        strategy = start_strategy(config)
         tf.keras.utils.set_random_seed(config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         experiment = experiment_class(config)
         data, hooks = limit(experiment.data(), config), experiment.hooks()
-        state = TrainState(experiment.task(data), data.element_spec, hooks, config)
+        with strategy.scope():
+            task = experiment.task(data)
+        state = TrainState(task, data.element_spec, hooks, config, strategy)
         config = with_best_metric(config, state)
         with RunLock(experiment.paths):
-            return train(config, experiment.paths, data, state, signals)
+            return train(config, experiment.paths, data, state, signals, strategy)
 
 
-def train(config, paths, data, state, signals):
+def train(config, paths, data, state, signals, strategy):
     options = manager_options(config, paths, data)
     checkpoint = tf.train.Checkpoint(**state.parts, **data_state(data, config.seed))
     manager = CheckpointManager(checkpoint, paths.checkpoints, **options)
@@ -49,7 +53,7 @@ def train(config, paths, data, state, signals):
     step, last = int(state.step), config.last_step(data.steps_per_epoch)
     if step < last and not state.ended:
         record_start(config, paths, step, manager)
-        stop = train_to(last, step, config, data, state, manager, signals, paths)
+        stop = train_to(last, step, config, data, state, manager, signals, paths, strategy)
         step = int(state.step)
         if state.ended and step < last:
             log.info("Saved step %d and ended: %s", step, state.ended)
@@ -66,10 +70,11 @@ def train(config, paths, data, state, signals):
     return 0
 
 
-def train_to(last, step, config, data, state, manager, signals, paths):
-    cadence, validate, chunk, stop = Cadence(config), Validation(state.task, data), 1, None
+def train_to(last, step, config, data, state, manager, signals, paths, strategy):
+    cadence, validate = Cadence(config), Validation(state.task, data, strategy)
+    chunk, stop = 1, None
     batches = iter(data.batches(config.seed, step, last))
-    train_steps = build_train_steps(state)
+    train_steps = build_train_steps(state, strategy)
     profiler = Profiler(config, paths)
     guard = FiniteGuard(config, paths, state, manager)
     display = Display(last, data.steps_per_epoch, step)
@@ -107,13 +112,17 @@ def train_to(last, step, config, data, state, manager, signals, paths):
     return stop
 
 
-def build_train_steps(state):
+def build_train_steps(state, strategy):
+    def train_on_part(part):
+        outputs, loss = state.task.step(part)
+        state.update_means(part, outputs, loss)
+
+    run = state.task.phased(strategy.run)
+
     @tf.function
     def train_steps(batches, count):
         for _ in tf.range(count):
-            batch = next(batches)
-            outputs, loss = state.task.step(batch)
-            state.update_means(batch, outputs, loss)
+            run(train_on_part, args=(deal(strategy, next(batches)),))
             state.average_weights()
             state.step.assign_add(1)
 

@@ -1,0 +1,150 @@
+"""A task's functions of one batch as graphs: whether they fit, and which variables they use."""
+
+import re
+from itertools import count
+from typing import Any
+
+import tensorflow as tf
+
+from ..checkpoint.graph import ObjectGraph
+from ..checkpoint.naming import variable_paths
+from ..checkpoint.structure import fixed_tables
+from ..compat import variables_of
+from ..data.protocol import describe_spec
+from ..errors import ConfigurationError
+from .experiment import Batch, Task
+from .replicas import WholeVariables, deal
+
+# What a traced step, loss or metric raises where models, labels and metrics do not go together.
+TRACING_ERRORS = (
+    AttributeError,
+    LookupError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+    tf.errors.OpError,
+)
+
+
+def trace(task: Task, function: Any, element_spec: Any) -> tf.types.experimental.ConcreteFunction:
+    """Traces a function of one batch, without running it.
+
+    Raises:
+        ConfigurationError: shapes or types do not go together.
+    """
+    try:
+        return function.get_concrete_function(element_spec)
+    except ConfigurationError:
+        raise
+    except TRACING_ERRORS as error:
+        raise ConfigurationError(
+            f"{type(task).__name__} cannot learn from batches of {describe_spec(element_spec)}: "
+            f"{reason_of(error)} Let models, labels, loss and metrics fit together; --debug tells "
+            "where they do not."
+        ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """What an error in traced code says, in one line, without the way to it."""
+    text = re.sub(r"\x1b\[\d+m", "", str(error))  # Keras prints in bold
+    text = text.rpartition("Arguments received by")[0] or text
+    # TensorFlow puts the lines of code before the error itself.
+    found = re.search(r"^ *(\w+(?:Error|Exception): .*)", text, re.MULTILINE | re.DOTALL)
+    reason = found[1] if found else f"{type(error).__name__}: {text}"
+    return " ".join(reason.split())[:300].removesuffix(".") + "."
+
+
+def untracked_variables(
+    task: Task, element_spec: Any, strategy: tf.distribute.Strategy
+) -> dict[str, tf.Variable]:
+    """The variables that a training step uses and `tf.train.Checkpoint` would leave out, by name.
+
+    The step is traced, not run: its graph captures each variable, generator and table it touches.
+
+    Raises:
+        ConfigurationError: it uses state that is not in a variable.
+    """
+
+    @tf.function
+    def step(batch: Batch) -> None:
+        strategy.run(task.step, args=(deal(strategy, batch),))
+
+    with strategy.scope():
+        traced = trace(task, step, element_spec)
+    refuse_hidden_randomness(task, traced)
+    owners = {**task.models, **task.optimizers}
+    known = {id(found) for found in ObjectGraph(tf.train.Checkpoint(**owners)).variables.values()}
+    paths = variable_paths(owners)
+    owned = [variable for owner in owners.values() for variable in variables_of(owner)]
+    untracked: dict[str, tf.Variable] = {}
+    generators = count()
+    for variable in [*in_order_of_use(task, traced, strategy), *owned]:
+        if id(variable) not in known:
+            known.add(id(variable))
+            path, _ = paths.get(id(variable)) or (nameless_path(variable, generators), "run")
+            untracked[path] = variable
+    return untracked
+
+
+def nameless_path(variable: tf.Variable, generators: "count[int]") -> str:
+    """A name for a variable that belongs to no layer."""
+    name = variable.name.partition(":")[0]
+    # What TensorFlow calls the state of each generator; Keras 2 puts the layer before it.
+    is_generator = name.rpartition("/")[2] == "StateVar"
+    return f"generator_{next(generators)}" if is_generator else name
+
+
+def in_order_of_use(
+    task: Task,
+    traced: tf.types.experimental.ConcreteFunction,
+    strategy: tf.distribute.Strategy,
+) -> list[tf.Variable]:
+    """The variables that a traced step uses, in the order in which it first does."""
+    made = strategy.variables if isinstance(strategy, WholeVariables) else []
+    by_handle = {
+        id(part.handle): whole
+        for whole in [*traced.variables, *made]
+        for part in strategy.experimental_local_results(whole)  # its values, one on each replica
+    }
+    fixed = {id(table.resource_handle) for table in fixed_tables(task.models.values())}
+    given = traced.inputs[len(traced.inputs) - len(traced.captured_inputs) :]
+    used = {
+        id(tensor)
+        for tensor, inside in zip(traced.captured_inputs, given, strict=True)
+        if tensor.dtype == tf.resource and not is_order_of_messages(inside)
+    } - fixed
+    if used - by_handle.keys():
+        raise ConfigurationError(
+            f"{names_of_models(task)} keeps state outside of variables (a lookup table, say), "
+            "which a checkpoint of its variables would lose. Move that part into the data, or make "
+            "it a tf.lookup.StaticHashTable that is an attribute of its layer."
+        )
+    found = [by_handle[id(tensor)] for tensor in traced.captured_inputs if id(tensor) in used]
+    return list({id(variable): variable for variable in found}.values())  # each replica has one
+
+
+def is_order_of_messages(resource: tf.Tensor) -> bool:
+    """Whether a resource is there only to keep the messages between replicas in their order."""
+    operations = resource.consumers()
+    return bool(operations) and all(one.type.startswith("Collective") for one in operations)
+
+
+def refuse_hidden_randomness(task: Task, traced: tf.types.experimental.ConcreteFunction) -> None:
+    """Raises ConfigurationError if a random operation keeps its state out of reach."""
+    graph = traced.graph.as_graph_def()
+    functions = graph.library.function
+    nodes = [*graph.node, *(node for function in functions for node in function.node_def)]
+    for node in nodes:
+        # Only the random operations that keep their own counter have this attribute; recurrent
+        # layers bring one for GPUs that draws nothing where there is no dropout.
+        if "seed2" in node.attr and not ("dropout" in node.attr and node.attr["dropout"].f == 0):
+            raise ConfigurationError(
+                f"{names_of_models(task)} draws random numbers by {node.op} ({node.name}), whose "
+                "state no checkpoint can hold. Use tf.random.Generator or a Keras seed generator."
+            )
+
+
+def names_of_models(task: Task) -> str:
+    """What the models of a task are called, for messages."""
+    names = ", ".join(repr(model.name) for model in task.models.values())
+    return f"The model {names}" if len(task.models) == 1 else f"One of the models {names}"

@@ -1,0 +1,230 @@
+"""Several devices: the same numbers as on one, and runs that go on with more or fewer of them."""
+
+import json
+import re
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from ..compat import keras
+from ..errors import ConfigurationError
+from ..run.layers import ExampleDropout
+from ..run.replicas import start_strategy
+from ..run.settings import RunSettings
+from ..run.state import TrainState
+from ..run.validation import Validation
+from .helpers import (
+    finish,
+    log_of,
+    manager_of,
+    read_until,
+    run_main,
+    saved_values,
+    start,
+    train,
+    variables_of,
+)
+from .program import training
+from .program.experiment import Task
+from .tasks import Adversarial, images
+
+layers = keras.layers
+MIRRORED = ["--strategy", "mirrored", "--cpu-devices"]
+
+
+class Numbers(Task):
+    """A number for each image, by a model and optimizers that a test chooses."""
+
+    def __init__(self, stack=(), optimizer=None, **optimizers):
+        penalty = keras.regularizers.L2(0.01)
+        before = [keras.Input((4, 4)), layers.Flatten(name="flat")]
+        before.append(layers.Dense(8, "relu", kernel_regularizer=penalty, name="body"))
+        self.models = {"model": keras.Sequential([*before, *stack, layers.Dense(1, name="out")])}
+        self.optimizers = {"optimizer": optimizer or keras.optimizers.Adam(0.01), **optimizers}
+
+    def loss(self, y, outputs):
+        return tf.cast((y - outputs[:, 0]) ** 2, tf.float32) * 100
+
+    def metrics(self):
+        return {"error": keras.metrics.MeanAbsoluteError()}
+
+    def update_metrics(self, metrics, batch, outputs):
+        metrics["error"].update_state(batch[1], outputs[:, 0])
+
+
+class Frozen(Numbers):
+    def __init__(self):
+        super().__init__(body_optimizer=keras.optimizers.Adam(0.02))
+        self.frozen_until = {"body_optimizer": 5}
+
+
+def scaled(optimizer):
+    return keras.mixed_precision.LossScaleOptimizer(optimizer, initial_scale=2.0**30)
+
+
+TASKS = {
+    "adam": Numbers,
+    "together clipped": lambda: Numbers(
+        optimizer=keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.5)
+    ),
+    "one by one clipped": lambda: Numbers(optimizer=keras.optimizers.SGD(0.1, clipnorm=0.3)),
+    "cut off": lambda: Numbers(optimizer=keras.optimizers.SGD(0.1, clipvalue=0.1)),
+    "scaled": lambda: Numbers(optimizer=scaled(keras.optimizers.Adam(0.01, global_clipnorm=0.5))),
+    "frozen": Frozen,
+    "dropout by example": lambda: Numbers([ExampleDropout(0.4, seed=3)]),
+}
+
+
+def trained(count, task, steps=12, **settings):
+    """The values of a state after some steps on so many replicas, by name, and its means."""
+    keras.utils.set_random_seed(1)
+    kind = "none" if count == 1 else "mirrored"
+    config = RunSettings(strategy=kind, cpu_devices=count, **settings)
+    strategy, data = start_strategy(config), images()
+    with strategy.scope():
+        made = task()
+    state = TrainState(made, data.element_spec, config=config, strategy=strategy)
+    train(state, data, 0, steps, strategy)
+    values = [tf.convert_to_tensor(variable).numpy() for variable in variables_of(state)]
+    return values, state.line.result() | Validation(made, data, strategy)()
+
+
+def require_same(found, wanted):
+    """Each variable in its norm, and each mean, to one part in a hundred thousand."""
+    for one, other in zip(found[0], wanted[0], strict=True):
+        assert np.linalg.norm(one - other) <= 1e-5 * np.linalg.norm(other)
+    assert found[1] == pytest.approx(wanted[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
+def test_two_replicas_make_the_numbers_of_one(task):
+    require_same(trained(2, task), trained(1, task))
+
+
+def test_four_replicas_with_slices_and_an_average():
+    settings = {"accumulate": 2, "ema": 0.9}
+    require_same(trained(4, Numbers, **settings), trained(1, Numbers, **settings))
+
+
+def test_statistics_of_batches_are_the_mean_of_all_replicas():
+    """They are those of parts, not of the whole batch; but every replica has the same ones."""
+
+    def normalized():
+        return Numbers([layers.BatchNormalization(name="norm")])
+
+    keras.utils.set_random_seed(1)
+    strategy, data = start_strategy(RunSettings(strategy="mirrored", cpu_devices=2)), images()
+    with strategy.scope():
+        task = normalized()
+    state = TrainState(task, data.element_spec, strategy=strategy)
+    train(state, data, 0, 5, strategy)
+    for variable in variables_of(state):
+        parts = [part.numpy() for part in strategy.experimental_local_results(variable)]
+        assert all(np.array_equal(parts[0], part) for part in parts)
+    mean, variance = task.model.get_layer("norm").non_trainable_variables
+    assert not np.allclose(mean, 0)
+    assert not np.allclose(variance, 1)
+
+
+def test_a_part_of_the_state_is_put_back_on_every_replica(tmp_path):
+    strategy, data = start_strategy(RunSettings(strategy="mirrored", cpu_devices=2)), images()
+    with strategy.scope():
+        task = Numbers([layers.Dropout(0.5)])
+    state = TrainState(task, data.element_spec, strategy=strategy)
+    manager = manager_of(state, tmp_path)
+    train(state, data, 0, 3, strategy)
+    path = manager.save()
+    train(state, data, 3, 6, strategy)
+    straight = [tf.convert_to_tensor(variable).numpy() for variable in variables_of(state)]
+    assert manager.restore_or_initialize() == path
+    train(state, data, 3, 6, strategy)
+    for variable, value in zip(variables_of(state), straight, strict=True):
+        for part in strategy.experimental_local_results(variable):
+            assert part.numpy().tobytes() == value.tobytes()
+
+
+def run_to(epochs, root, devices, *arguments):
+    every = ["--log-every", "10", "--model.hidden", "8", "--epochs", epochs]
+    return run_main(training.main, "--root", root, *every, *MIRRORED, devices, *arguments)
+
+
+def test_a_run_goes_on_with_more_and_with_fewer_devices(tmp_path, capsys):
+    by_example = ["--model.dropout", "0"]
+    assert run_to(3, tmp_path / "straight", 1, *by_example) == 0
+    for epochs, devices in enumerate((2, 4, 1), start=1):
+        assert run_to(epochs, tmp_path / "elastic", devices, *by_example) == 0
+    printed = capsys.readouterr().out
+    assert "Restored step 44 (epoch 1)" in printed
+    assert "Changed since the last start: cpu_devices 2 → 4." in printed
+    straight, elastic = (log_of(tmp_path / run / "runs/default") for run in ("straight", "elastic"))
+    for found, wanted in zip(elastic, straight, strict=True):
+        assert found == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("data", ["digits", "pipeline"])
+def test_the_same_number_of_devices_gives_the_same_bits(tmp_path, data):
+    arguments = ["--data.name", data, "--data.noise", "0.1" if data == "digits" else "0"]
+    assert run_to(2, tmp_path / "straight", 2, *arguments) == 0
+    for epochs in (1, 2):
+        assert run_to(epochs, tmp_path / "resumed", 2, *arguments) == 0
+    runs = [tmp_path / name / "runs/default" for name in ("straight", "resumed")]
+    saved = [saved_values(run / "checkpoints/ckpt-88") for run in runs]
+    assert saved[0] == saved[1]
+    assert log_of(runs[0]) == log_of(runs[1])
+
+
+def test_killed_in_the_middle(tmp_path):
+    arguments = ["--model.hidden", "8", "--log-every", "10", "--save-every", "7", *MIRRORED, "2"]
+    killed, straight = ([*arguments, "--root", tmp_path / name] for name in ("killed", "straight"))
+    process = start(*killed, "--epochs", "100")
+    read_until(process, "epoch 1/")
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    last = max(int(re.sub(r"\D", "", path.stem)) for path in tmp_path.rglob("ckpt-*.index"))
+    assert last >= 42
+    for run in (killed, straight):
+        assert run_main(training.main, *run, "--max-steps", last + 10) == 0
+    runs = [tmp_path / name / "runs/default" for name in ("killed", "straight")]
+    end = f"checkpoints/ckpt-{last + 10}"
+    assert saved_values(runs[0] / end) == saved_values(runs[1] / end)
+    assert log_of(runs[0]) == log_of(runs[1])
+
+
+def test_batches_that_have_no_equal_parts_are_refused(tmp_path, capsys):
+    assert run_to(1, tmp_path, 4, "--data.batch-size", 30) == 2
+    assert "Batches of 30 examples have no equal parts for 4 replicas" in capsys.readouterr().err
+    assert run_to(1, tmp_path, 4, "--accumulate", 3) == 2
+    assert "no so many equal slices on each of 4 replicas" in capsys.readouterr().err
+    assert run_to(1, tmp_path, 9) == 2
+    assert "--cpu-devices 9 is not possible" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_step_of_a_tasks_own_is_refused_until_it_knows_replicas():
+    strategy, data = start_strategy(RunSettings(strategy="mirrored", cpu_devices=2)), images()
+    with strategy.scope(), pytest.raises(ConfigurationError, match=r"self\.share\(loss\)"):
+        TrainState(Adversarial(), data.element_spec, strategy=strategy)
+
+
+def test_auto_takes_one_device_where_there_is_no_accelerator():
+    strategy = start_strategy(RunSettings(strategy="auto"))
+    assert strategy.num_replicas_in_sync == 1
+
+
+def test_dropout_by_example_drops_that_share():
+    layer = ExampleDropout(0.25, seed=1)
+    x = tf.ones((64, 1000))
+    first, second = layer(x, training=True), layer(x, training=True)
+    assert float(tf.reduce_mean(tf.cast(first == 0, tf.float32))) == pytest.approx(0.25, abs=0.01)
+    assert float(tf.reduce_max(first)) == pytest.approx(1 / 0.75)
+    assert not np.array_equal(first, second)
+    assert np.array_equal(layer(x), x)
+    assert ExampleDropout.from_config(layer.get_config()).rate == 0.25
+
+
+def test_settings_are_told(tmp_path):
+    assert run_to(1, tmp_path, 2) == 0
+    config = json.loads((tmp_path / "runs/default/config.json").read_text(encoding="utf-8"))
+    assert (config["strategy"], config["cpu_devices"]) == ("mirrored", 2)
