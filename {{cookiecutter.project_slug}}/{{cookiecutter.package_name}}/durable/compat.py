@@ -179,23 +179,24 @@ def apply_gradients(
     if not KERAS_3 and hasattr(optimizer, "get_unscaled_gradients"):
         gradients = optimizer.get_unscaled_gradients(gradients)
     if KERAS_3:
-        gradients = clipped_together(optimizer, gradients)
+        gradients = reduced_first(optimizer, gradients)
     optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
 
-def clipped_together(
+def reduced_first(
     optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor]
 ) -> list[tf.Tensor]:
-    """A replica's share of what clipping makes of the sum of all replicas' gradients.
+    """A replica's share of what is to be applied, where that depends on the sum over all replicas.
 
-    Keras 3 clips those of each replica before it adds them up, Keras 2 their sum, as it is with
-    one replica. What Keras 3 then does to the shares changes nothing: they are smaller.
+    Keras 3 clips the gradients of each replica before it adds them up, and looks at those of the
+    first alone for numbers that are not finite; Keras 2 does both to their sum, as with one
+    replica. What Keras 3 then does to the shares changes nothing: they are equal, and smaller.
     """
     context = tf.distribute.get_replica_context()
     count = 1 if context is None else context.num_replicas_in_sync
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     limits = (inner.clipvalue, inner.clipnorm, inner.global_clipnorm)
-    if count == 1 or not any(limits):
+    if count == 1 or not (any(limits) or inner is not optimizer):
         return gradients
     places = [place for place, gradient in enumerate(gradients) if gradient is not None]
     found = context.all_reduce("SUM", [tf.convert_to_tensor(gradients[place]) for place in places])
@@ -207,7 +208,7 @@ def clipped_together(
         found = [tf.clip_by_value(gradient, -value, value) for gradient in found]
     elif norm is not None:
         found = [tf.clip_by_norm(gradient, norm) for gradient in found]
-    else:
+    elif global_norm is not None:
         found, _ = tf.clip_by_global_norm(found, global_norm)
     clipped = dict(zip(places, (gradient / count for gradient in found), strict=True))
     return [clipped.get(place) for place in range(len(gradients))]

@@ -1,7 +1,7 @@
 """Training on several devices: one replica of the models on each, by `tf.distribute`."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import tensorflow as tf
@@ -13,8 +13,9 @@ from .settings import RunSettings
 class WholeVariables:
     """Part of a strategy: its variables have the same value on every replica, and are known.
 
-    What Keras 2 keeps apart on each, such as the statistics of batch normalisation, would be
-    saved as the mean alone: a resumed run would not be the same to the last bit.
+    Keras lets replicas keep their own statistics of batch normalisation. Saved would be their mean
+    (Keras 2) or those of the first (Keras 3), so that a resumed run would be another one. Here they
+    are the mean after each step.
 
     Attributes:
         variables: all that were made in the scope of the strategy.
@@ -27,7 +28,13 @@ class WholeVariables:
     @contextmanager
     def scope(self) -> Iterator[None]:
         """Makes variables that have the same value on every replica."""
-        with super().scope(), tf.variable_creator_scope(self._create_whole):  # type: ignore[misc]
+        with self.scope_of_optimizers(), tf.variable_creator_scope(create_whole):
+            yield
+
+    @contextmanager
+    def scope_of_optimizers(self) -> Iterator[None]:
+        """Makes variables as they are asked for: optimizers take care of replicas themselves."""
+        with super().scope(), tf.variable_creator_scope(self._create_known):  # type: ignore[misc]
             yield
 
     @contextmanager
@@ -36,12 +43,23 @@ class WholeVariables:
         with super().scope(), tf.variable_creator_scope(create_apart):  # type: ignore[misc]
             yield
 
-    def _create_whole(self, create: Callable[..., tf.Variable], **settings: Any) -> tf.Variable:
-        if settings.get("synchronization") == tf.VariableSynchronization.ON_READ:
-            settings["synchronization"] = tf.VariableSynchronization.AUTO
+    def _create_known(self, create: Callable[..., tf.Variable], **settings: Any) -> tf.Variable:
         variable = create(**settings)
         self.variables.append(variable)
         return variable
+
+
+def create_whole(create: Callable[..., tf.Variable], **settings: Any) -> tf.Variable:
+    """Makes a variable that is the same on every replica: what is assigned is the mean of all."""
+    if settings.get("synchronization") == tf.VariableSynchronization.ON_READ:
+        settings["synchronization"] = tf.VariableSynchronization.AUTO
+    if settings.get("aggregation") in {None, tf.VariableAggregation.NONE}:
+        dtype = settings.get("dtype")
+        is_number = dtype is None or tf.as_dtype(dtype).is_floating
+        kinds = tf.VariableAggregation
+        # Counters and the states of generators are the same on each.
+        settings["aggregation"] = kinds.MEAN if is_number else kinds.ONLY_FIRST_REPLICA
+    return create(**settings)
 
 
 def create_apart(create: Callable[..., tf.Variable], **settings: Any) -> tf.Variable:
@@ -53,6 +71,13 @@ def create_apart(create: Callable[..., tf.Variable], **settings: Any) -> tf.Vari
 
 class Mirrored(WholeVariables, tf.distribute.MirroredStrategy):
     """A replica of the models on each of several devices of this machine."""
+
+
+def scope_of_optimizers(strategy: tf.distribute.Strategy) -> AbstractContextManager[None]:
+    """The scope in which the variables of optimizers are made."""
+    if isinstance(strategy, WholeVariables):
+        return strategy.scope_of_optimizers()
+    return strategy.scope()
 
 
 def start_strategy(config: RunSettings) -> tf.distribute.Strategy:

@@ -13,7 +13,7 @@ from ..errors import ConfigurationError
 from .experiment import Batch, Hook, Outputs, Task
 from .means import Means, MeansUpdate
 from .optimization import WeightAverage
-from .replicas import require_even, single_device
+from .replicas import require_even, scope_of_optimizers, single_device
 from .settings import RunSettings
 from .stopping import early_stopping, freezing, is_at_its_end, require_apart
 from .tracing import trace, untracked_variables
@@ -58,8 +58,7 @@ class TrainState:
         config = RunSettings() if config is None else config
         require_names(task, OTHER_PARTS if config.ema is None else {*OTHER_PARTS, "ema"})
         slice_batches(task, element_spec, config.accumulate, strategy)
-        with strategy.scope():
-            build(task, element_spec)
+        build(task, element_spec, strategy)
         require_apart(task)
         self.task = task
         self.step = task.steps_trained = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -167,7 +166,7 @@ def slice_batches(
     task.slices = count
 
 
-def build(task: Task, element_spec: Any) -> None:
+def build(task: Task, element_spec: Any, strategy: tf.distribute.Strategy) -> None:
     """Makes all variables of a task's models and optimizers."""
     layers = [layer for _, model in models_of(task.models) for _, layer in named_layers(model)]
     # The operations of Keras 3 have nothing to build.
@@ -176,9 +175,11 @@ def build(task: Task, element_spec: Any) -> None:
         # called where it trains has none before that either.
         for training in (False, True):
             forward = tf.function(partial(task.forward, training=training))
-            trace(task, forward, any_batch_size(element_spec))
-    for name, optimizer in task.optimizers.items():
-        optimizer.build(task.trained_variables(name))
+            with strategy.scope():
+                trace(task, forward, any_batch_size(element_spec))
+    with scope_of_optimizers(strategy):
+        for name, optimizer in task.optimizers.items():
+            optimizer.build(task.trained_variables(name))
 
 
 def require_fitting(task: Task, element_spec: Any) -> None:

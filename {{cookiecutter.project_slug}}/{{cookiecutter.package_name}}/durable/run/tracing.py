@@ -67,7 +67,7 @@ def untracked_variables(
 
     @tf.function
     def step(batch: Batch) -> None:
-        strategy.run(task.step, args=(deal(strategy, batch),))
+        task.phased(strategy.run)(task.step, args=(deal(strategy, batch),))
 
     with strategy.scope():
         traced = trace(task, step, element_spec)

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+import tensorflow as tf
 
 from ..compat import keras
 from ..run.replicas import split_cpu
@@ -11,6 +12,7 @@ from .program import training
 from .program.experiment import ROOT_VARIABLE
 
 split_cpu(4)  # before anything is computed; all but the tests of replicas use the first one
+tf.config.list_logical_devices()  # from here on, they stay four
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from ..compat import keras
 from ..errors import ConfigurationError
 from ..run.layers import ExampleDropout
-from ..run.replicas import start_strategy
+from ..run.replicas import deal, start_strategy
 from ..run.settings import RunSettings
 from ..run.state import TrainState
 from ..run.validation import Validation
@@ -51,7 +51,7 @@ class Numbers(Task):
         return {"error": keras.metrics.MeanAbsoluteError()}
 
     def update_metrics(self, metrics, batch, outputs):
-        metrics["error"].update_state(batch[1], outputs[:, 0])
+        metrics["error"].update_state(batch[1][:, tf.newaxis], outputs)
 
 
 class Frozen(Numbers):
@@ -228,3 +228,23 @@ def test_settings_are_told(tmp_path):
     assert run_to(1, tmp_path, 2) == 0
     config = json.loads((tmp_path / "runs/default/config.json").read_text(encoding="utf-8"))
     assert (config["strategy"], config["cpu_devices"]) == ("mirrored", 2)
+
+
+def test_a_step_whose_gradients_are_not_finite_on_one_replica_is_dropped_by_all():
+    """The scale is so high at first that the second half of each batch overflows."""
+    config = RunSettings(strategy="mirrored", cpu_devices=2)
+    strategy, data = start_strategy(config), images()
+    with strategy.scope():
+        task = Numbers(optimizer=scaled(keras.optimizers.SGD(0.01)))
+    state = TrainState(task, data.element_spec, config=config, strategy=strategy)
+    before = [weight.numpy() for weight in task.model.trainable_variables]
+    (x, y) = next(iter(data.batches(0, 0, 1)))
+    one_bad = (tf.concat([x[:4], x[4:] * np.float32(3e38)], 0), y)
+
+    @tf.function
+    def step(batch):
+        strategy.run(task.step, args=(deal(strategy, batch),))
+
+    step(one_bad)
+    after = [weight.numpy() for weight in task.model.trainable_variables]
+    assert all(map(np.array_equal, before, after))
