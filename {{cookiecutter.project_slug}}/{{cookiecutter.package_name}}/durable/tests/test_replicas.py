@@ -77,7 +77,7 @@ TASKS = {
 }
 
 
-def trained(count, task, steps=12, **settings):
+def trained(count, task, steps=8, **settings):
     """The values of a state after some steps on so many replicas, by name, and its means."""
     keras.utils.set_random_seed(1)
     kind = "none" if count == 1 else "mirrored"
