@@ -16,9 +16,13 @@ from etils import epath
 from google.protobuf import descriptor_pool, message_factory
 
 from ..compat import as_variable, has_own_state
+from .bundle import DAMAGE
+from .tensor_bundle import CARD_KEY as CARD_KEY
+from .tensor_bundle import GRAPH_KEY as GRAPH_KEY
 
-GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
+# What TensorFlow raises where files are damaged, and where a disk is full, gone or read-only.
+READING_ERRORS = (*DAMAGE, tf.errors.OpError)
+SAVING_ERRORS = (OSError, tf.errors.OpError)
 ATTRIBUTES = "/.ATTRIBUTES/"
 VARIABLE = "VARIABLE_VALUE"
 COUNTER = "save_counter"
