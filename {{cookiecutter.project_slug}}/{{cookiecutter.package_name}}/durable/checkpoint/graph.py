@@ -16,9 +16,10 @@ from etils import epath
 from google.protobuf import descriptor_pool, message_factory
 
 from ..compat import as_variable, has_own_state
+from . import tensor_bundle
 from .bundle import DAMAGE
-from .tensor_bundle import CARD_KEY as CARD_KEY
-from .tensor_bundle import GRAPH_KEY as GRAPH_KEY
+
+GRAPH_KEY, CARD_KEY = tensor_bundle.GRAPH_KEY, tensor_bundle.CARD_KEY
 
 # What TensorFlow raises where files are damaged, and where a disk is full, gone or read-only.
 READING_ERRORS = (*DAMAGE, tf.errors.OpError)

@@ -104,10 +104,8 @@ def numpy_type(name: str) -> np.dtype | None:
     """What NumPy keeps a type of TensorFlow in, given by its name; None where it cannot."""
     if name == "string":
         return np.dtype(object)
-    if name.startswith(("qint", "quint")):  # it is no number before it is scaled
-        return np.dtype([(name, name.removeprefix("q"))])
     try:
-        return np.dtype(getattr(ml_dtypes, name, name))
+        return np.dtype(getattr(ml_dtypes, name, name.removeprefix("q")))  # of a quantized one
     except TypeError:
         return None
 
