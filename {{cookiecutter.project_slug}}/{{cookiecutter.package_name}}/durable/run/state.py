@@ -15,10 +15,10 @@ from ..compat import keras, variables_of
 from ..data.protocol import any_batch_size, describe_spec
 from ..errors import ConfigurationError
 from .experiment import Batch, Hook, Outputs, Task
-from .means import Means
 from .optimization import WeightAverage
 from .settings import RunSettings
 from .stopping import early_stopping, freezing, is_at_its_end, require_apart
+from .validation import Means
 
 OTHER_PARTS = {"step", "metrics", "untracked", "hooks"}
 # What a traced step, loss or metric raises where models, labels and metrics do not go together.
