@@ -15,15 +15,24 @@ import numpy as np
 from etils import epath
 
 from .. import files
-from .index import Corrupt, Entry, mask, numpy_type, read_index, read_varint
+from .index import (
+    NAMES,
+    Corrupt,
+    Entry,
+    Unsupported,
+    mask,
+    numpy_type,
+    read_index,
+    read_varint,
+)
 
 GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 CARD_KEY = "card/.ATTRIBUTES/VARIABLE_VALUE"
 AT_ONCE = 1 << 24  # bytes
-# How the key of a slice begins, and what ends the name of its tensor in it.
-SLICE, END_OF_NAME = b"\0", b"\0\1"
+SLICE = b"\0"  # how the key of a slice begins
 
 Box = tuple[slice, ...]
+Sides = tuple[tuple[int, int], ...]
 
 
 class TensorBundle:
@@ -34,21 +43,20 @@ class TensorBundle:
 
     Raises:
         Corrupt: on making it and by its methods, if a file is missing, cut short or altered.
-        Unsupported: on making it, if only TensorFlow reads such a checkpoint.
+        Unsupported: on making it and by its methods, if only TensorFlow reads such a checkpoint.
         OSError: on making it and by its methods, if a file cannot be read at present.
     """
 
     def __init__(self, checkpoint: epath.Path) -> None:
         self._checkpoint = checkpoint
         self._shards, entries = read_index(checkpoint.parent / f"{checkpoint.name}.index")
-        self.entries: dict[str, Entry] = {}
-        self._slices: dict[str, list[Entry]] = {}
-        for key, entry in entries.items():
-            if key.startswith(SLICE):
-                name = key.removeprefix(SLICE).partition(END_OF_NAME)[0].decode()
-                self._slices.setdefault(name, []).append(entry)
-            else:
-                self.entries[key.decode()] = entry
+        self._slices = {key: entry for key, entry in entries.items() if key.startswith(SLICE)}
+        self.entries = {
+            key.decode(): entry for key, entry in entries.items() if key not in self._slices
+        }
+        told = {key_of(key, at) for key, entry in self.entries.items() for at in entry.slices}
+        if told != self._slices.keys():
+            raise Corrupt(f"{checkpoint.name}.index has other slices than it tells")
 
     def check(self, key: str) -> None:
         """Reads every byte of a tensor against its checksum; of numbers, a part at a time."""
@@ -85,10 +93,11 @@ class TensorBundle:
         entry = self.entries[key]
         parts, boxes = [entry], [tuple(slice(length) for length in entry.shape)]
         if entry.slices:
-            parts, boxes = self._slices.get(key, []), boxes_of(entry)
+            parts = [self._slices[key_of(key, sides)] for sides in entry.slices]
+            boxes = [box_of(entry, sides) for sides in entry.slices]
             shapes = [tuple(side.stop - side.start for side in box) for box in boxes]
             if [(part.dtype, part.shape) for part in parts] != [(entry.dtype, s) for s in shapes]:
-                raise Corrupt(f"{key} has other slices than it tells")
+                raise Corrupt(f"{key} has a slice of another size than it tells")
             if sum(map(prod, shapes)) != prod(entry.shape) or any_overlap(boxes):
                 raise Corrupt(f"{key} has slices that do not make the whole of it")
         for part in parts:
@@ -97,6 +106,8 @@ class TensorBundle:
 
     def _require_possible(self, key: str, entry: Entry) -> None:
         """Raises Corrupt where a tensor is not as large as its shape, or not inside of its file."""
+        if entry.dtype not in NAMES.values():
+            raise Unsupported(f"{key} is of {entry.dtype}, which is not known here")
         count, dtype = prod(entry.shape), numpy_type(entry.dtype)
         if entry.dtype in ("string", "variant"):
             is_possible = entry.size >= count
@@ -198,27 +209,36 @@ class TensorBundle:
             raise Corrupt(f"variants in {self._file(entry).name} are not as long as they tell")
 
 
-def boxes_of(entry: Entry) -> list[Box]:
-    """Where in a tensor its slices are, in the order of their keys.
+def key_of(name: str, sides: Sides) -> bytes:
+    """The key of a slice, as TensorFlow makes it: in an order that is that of their places."""
+    escaped = name.encode().replace(b"\xff", b"\xff\0").replace(b"\0", b"\0\xff")
+    numbers = (ordered(number) for side in sides for number in side)
+    return SLICE + escaped + b"\0\1\1" + bytes([len(sides)]) + b"".join(numbers)
+
+
+def ordered(number: int) -> bytes:
+    """A number as bytes in whose order numbers are; as many of its first bits tell their count."""
+    length = (number if number >= 0 else ~number).bit_length() // 7 + 1
+    count = ((1 << length) - 1) << 7 * length
+    return ((number ^ count) & ((1 << 8 * length) - 1)).to_bytes(length, "big")
+
+
+def box_of(entry: Entry, sides: Sides) -> Box:
+    """Where in a tensor a slice of it is.
 
     Raises:
-        Corrupt: one is not inside of it.
+        Corrupt: it is not inside of it.
     """
-    # In the key of a slice, all of a dimension is the length -1.
-    ordered = sorted(entry.slices, key=lambda sides: [(start, length) for start, length in sides])
-    boxes = []
-    for sides in ordered:
-        if len(sides) != len(entry.shape):
-            raise Corrupt("a slice has other dimensions than its tensor")
-        box = tuple(
-            slice(start, whole if length < 0 else start + length)
-            for (start, length), whole in zip(sides, entry.shape, strict=True)
-        )
-        ends = zip(box, entry.shape, strict=True)
-        if any(not 0 <= side.start <= side.stop <= end for side, end in ends):
-            raise Corrupt("a slice is not inside of its tensor")
-        boxes.append(box)
-    return boxes
+    if len(sides) != len(entry.shape):
+        raise Corrupt("a slice has other dimensions than its tensor")
+    box = tuple(
+        slice(start, whole if length < 0 else start + length)
+        for (start, length), whole in zip(sides, entry.shape, strict=True)
+    )
+    ends = zip(box, entry.shape, strict=True)
+    if any(not 0 <= side.start <= side.stop <= end for side, end in ends):
+        raise Corrupt("a slice is not inside of its tensor")
+    return box
 
 
 def any_overlap(boxes: list[Box]) -> bool:

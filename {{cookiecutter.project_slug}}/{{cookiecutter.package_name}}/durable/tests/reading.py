@@ -9,6 +9,7 @@ refuses what the other reads, the kind of the point is one of EXPLAINED.
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -24,26 +25,37 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import tensor_bundle_pb2
 
+from ..checkpoint import index, tensor_bundle
 from ..checkpoint.graph import read_keys, write_values
-from ..checkpoint.index import FOOTER_SIZE, MAGIC, masked_checksum, read_handle, read_table
+from ..checkpoint.index import (
+    FOOTER_SIZE,
+    MAGIC,
+    masked_checksum,
+    read_handle,
+    read_table,
+    read_varint,
+)
+from . import readers
 from .helpers import PROJECT
-from .mutants import Mutant, project_with
+from .mutants import Mutant
 from .readers import PREFIX, fingerprint
 
 READERS = f"{__package__}.readers"
 # Where the reader without TensorFlow refuses what TensorFlow reads: why that is right.
+UNREAD = "flip in what TensorFlow leaves unread"
 EXPLAINED = {
-    "flip in what TensorFlow leaves unread": "every byte is as it was written, or is told",
+    UNREAD: "every byte is as it was written, or that is told",
     "bytes between blocks": "the same",
     "restart points": "TensorFlow lists all keys, and finds them by these or does not",
     "bounds of blocks": "the same",
     "order of keys": "the same: which keys are found depends on their order",
     "a key twice": "TensorFlow takes the first; no writer makes two",
+    "place of a tensor in slices": "it has none, and every writer leaves that 0",
     "endianness": "TensorFlow swaps the bytes; no machine that it supports needs it",
     "size of texts": "TensorFlow goes by the lengths of texts; here the size must agree with them",
-    "slices of nothing": "a slice without its tensor: TensorFlow lists it as a tensor",
 }
 MUTANTS = (
     Mutant(
@@ -95,11 +107,10 @@ MUTANTS = (
         "key = block",
     ),
     Mutant(
-        "slices in the order of the file",
+        "a slice of another place",
         "checkpoint/tensor_bundle.py",
-        "ordered = sorted(entry.slices, key=lambda sides: "
-        "[(start, length) for start, length in sides])",
-        "ordered = list(entry.slices)",
+        "boxes = [box_of(entry, sides) for sides in entry.slices]",
+        "boxes = [box_of(entry, sides) for sides in sorted(entry.slices, reverse=True)]",
     ),
     Mutant(
         "slices that do not cover the tensor",
@@ -261,9 +272,9 @@ def damage(folder, choose):
     kind = choose.choice(["flip"] * 6 + ["cut", "lengthened", "swapped", "removed", "zeros"])
     if kind == "flip":
         place = choose.choice(places_of(file, content, choose))
-        content[place] ^= 1 << choose.randrange(8)
         if file.suffix == ".index" and place >= unread_from(content):
-            kind = "flip in what TensorFlow leaves unread"
+            kind = UNREAD
+        content[place] ^= 1 << choose.randrange(8)
     elif kind == "cut":
         del content[choose.randrange(len(content)) :]
     elif kind == "lengthened":
@@ -272,7 +283,7 @@ def damage(folder, choose):
         start = choose.randrange(len(content))
         content[start:] = bytes(len(content) - start)
         if file.suffix == ".index" and start >= len(content) - FOOTER_SIZE:
-            kind = "flip in what TensorFlow leaves unread"
+            kind = UNREAD
     elif kind == "swapped":
         other = choose.choice(files)
         content = bytearray(other.read_bytes())
@@ -352,7 +363,7 @@ def varint(number):
     return bytes([*groups, number])
 
 
-def forge(folder, choose):
+def forge(kind, folder, choose):
     """Writes an index that tells something else, with checksums that agree; tells the kind."""
     file = folder / f"{PREFIX}.index"
     table = read_table(file.read_bytes())
@@ -360,13 +371,14 @@ def forge(folder, choose):
     entries = {
         key: tensor_bundle_pb2.BundleEntryProto.FromString(value) for key, value in table.items()
     }
-    kind = choose.choice([*HEADERS, *TABLES, *ENTRIES * 2])
-    sliced = [key for key in entries if entries[key].slices]
-    key = choose.choice(sliced if kind == "slices" and sliced else [*entries])
     if kind in HEADERS:
         HEADERS[kind](header, choose)
-    if kind in ENTRIES:
-        kind = change_entry(kind, key, entries, choose)
+    elif kind in SLICES:
+        SLICES[kind](entries, choose)
+    elif kind == LENGTHS:
+        forge_lengths(folder, entries, choose)
+    elif kind in ENTRIES:
+        kind = change_entry(kind, entries, choose)
     rows = [(b"", header.SerializeToString())]
     rows += [(name, entry.SerializeToString()) for name, entry in sorted(entries.items())]
     change = TABLES.get(kind, lambda rows, _: (rows, None))
@@ -385,15 +397,19 @@ HEADERS = {
     ),
     "a bad format": lambda header, _: header.version.bad_consumers.append(1),
 }
+# All that this TensorFlow knows, and some that none knows.
+TEXT = tf.string.as_datatype_enum
+KNOWN_TYPES = [*types_pb2.DataType.values(), 99]
 FAR = [0, 1, -1, 2**31, 2**62, 2**63 - 1, -(2**63)]
-ENTRIES = ["dtype", "shape", "shard", "offset", "size", "checksum", "slices", "entry"]
+ENTRIES = ["dtype", "shape", "shard", "offset", "size", "checksum", "entry"]
 
 
-def change_entry(kind, key, entries, choose):
+def change_entry(kind, entries, choose):
     """Changes an entry of an index; tells the kind."""
+    key = choose.choice([*entries])
     entry = entries[key]
     if kind == "dtype":
-        entry.dtype = choose.choice([*range(34), 99, 101, 107])
+        entry.dtype = choose.choice(KNOWN_TYPES)
     elif kind == "shape":
         change_shape(entry, choose)
     elif kind == "shard":
@@ -401,38 +417,85 @@ def change_entry(kind, key, entries, choose):
     elif kind in ("offset", "size"):
         old = getattr(entry, kind)
         setattr(entry, kind, choose.choice([*FAR, old + 1, old - 1, 2 * old]))
-        if kind == "size" and entry.dtype == tf.string.as_datatype_enum:
+        if entry.slices:
+            return "place of a tensor in slices"
+        if kind == "size" and entry.dtype == TEXT:
             return "size of texts"
     elif kind == "checksum":
         entry.crc32c ^= 1 << choose.randrange(32)
     elif kind == "entry":
         if choose.random() < 0.5:
             del entries[key]
-            if any(other.startswith(b"\0" + key) for other in entries):
-                return "slices of nothing"
         else:
             entries[choose.choice([b"new", b"z" * 300, b"\xc3\xa9"])] = entry
-    elif entry.slices:
-        change_slices(entry, choose)
     return kind
 
 
 def change_shape(entry, choose):
     sizes = [dim.size for dim in entry.shape.dim]
     far = choose.choice(FAR)
-    new = choose.choice([sizes[::-1], [*sizes, 1], [*sizes, 0], [*sizes, far], [2**40] * 3, []])
+    others = [sizes[::-1], [*sizes, 1], [*sizes, 0], [*sizes, far], [*sizes, -1, -1], [2**40] * 3]
+    new = choose.choice([*others, []])
     del entry.shape.dim[:]
     for size in new:
         entry.shape.dim.add(size=size)
     entry.shape.unknown_rank = choose.random() < 0.1
 
 
-def change_slices(entry, choose):
-    if choose.random() < 0.5:
-        del entry.slices[choose.randrange(len(entry.slices))]
-    else:
-        extent = choose.choice(choose.choice(entry.slices).extent)
-        setattr(extent, choose.choice(["start", "length"]), choose.choice([2, 3, 4, *FAR]))
+def sliced_in(entries):
+    """The key and the entry of a tensor in slices."""
+    return next((key, entry) for key, entry in entries.items() if entry.slices)
+
+
+def tell_other_slices(entries, choose):
+    """The slices of a tensor are others than those that are there."""
+    _, entry = sliced_in(entries)
+    extent = choose.choice(choose.choice(entry.slices).extent)
+    setattr(extent, choose.choice(["start", "length"]), choose.choice([2, 3, 4, *FAR]))
+
+
+def remove_slice(entries, choose):
+    """A tensor has one slice less, and nothing hints at it but its shape."""
+    key, entry = sliced_in(entries)
+    chosen = choose.choice(entry.slices)
+    del entries[tensor_bundle.key_of(key.decode(), sides_of(chosen))]
+    entry.slices.remove(chosen)
+
+
+def move_slice(entries, choose):
+    """A slice is where another one is too, and leaves a hole where it was."""
+    key, entry = sliced_in(entries)
+    chosen, other = choose.sample(list(entry.slices), 2)
+    part = entries.pop(tensor_bundle.key_of(key.decode(), sides_of(chosen)))
+    for extent, beside in zip(chosen.extent, other.extent, strict=True):
+        if extent.HasField("length"):
+            extent.start = min(beside.start, 4 - extent.length)
+    entries[tensor_bundle.key_of(key.decode(), sides_of(chosen))] = part
+
+
+def sides_of(extents):
+    """The sides of a slice, as an `Entry` has them."""
+    return tuple(
+        (extent.start, extent.length if extent.HasField("length") else -1)
+        for extent in extents.extent
+    )
+
+
+def forge_lengths(folder, entries, choose):
+    """The checksum of the lengths of texts is another, and that of the whole agrees with it."""
+    entry = next(e for e in entries.values() if e.dtype == TEXT and e.size > 8)
+    count = math.prod(dim.size for dim in entry.shape.dim)
+    file = next(folder.glob(f"*.data-{entry.shard_id:05}-of-*"))
+    content = bytearray(file.read_bytes())
+    texts = bytes(content[entry.offset : entry.offset + entry.size])
+    lengths, start = [], 0
+    for _ in range(count):
+        length, start = read_varint(texts, start)
+        lengths.append(length)
+    content[entry.offset + start] ^= 1
+    after = bytes(content[entry.offset + start : entry.offset + entry.size])
+    entry.crc32c = masked_checksum(struct.pack(f"<{count}I", *lengths) + after)
+    file.write_bytes(content)
 
 
 def changed(name, change):
@@ -484,34 +547,66 @@ TABLES = {
 }
 
 
+SLICES = {
+    "other slices": tell_other_slices,
+    "a slice less": remove_slice,
+    "a slice elsewhere": move_slice,
+}
+LENGTHS = "lengths of texts"
+# The samples that some forgeries need.
+FITTING = {LENGTHS: ("kinds", "shards"), **dict.fromkeys(SLICES, ("sliced", "corners"))}
+
+
 def make_points(samples, folder, count, seed):
     """Damaged and forged copies of the samples, each in a folder; gives their kinds by name."""
     choose = random.Random(seed)
     names = sorted(path.name for path in samples.iterdir())
     few = [name for name in names if name != "many"]
+    forgeries = [*HEADERS, *TABLES, *ENTRIES, *ENTRIES, *FITTING]
     kinds = {}
     for name in names:
         shutil.copytree(samples / name, folder / name)
         kinds[name] = "good"
     for number in range(count):
-        name = choose.choice(names if number % 10 == 0 else few)
+        forged = None if number % 2 else forgeries[number // 2 % len(forgeries)]
+        name = choose.choice(FITTING.get(forged, names if number % 10 == 0 else few))
         point = folder / f"{number:05}-{name}"
         shutil.copytree(samples / name, point)
-        kinds[point.name] = (damage if number % 2 else forge)(point, choose)
+        kinds[point.name] = forge(forged, point, choose) if forged else damage(point, choose)
     return kinds
 
 
-def read_without_tensorflow(folder, path=PROJECT):
+def read_without_tensorflow(folder):
     """What the other reader says of all points, in a process of its own."""
     process = subprocess.run(
         [sys.executable, "-m", READERS, str(folder)],
-        env=os.environ | {"PYTHONPATH": str(path)},
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert process.returncode == 0, process.stderr
     return json.loads(process.stdout)
+
+
+def find_mistake(mutant, points, kinds, judged):
+    """A point at which a reader with a mistake in it is found out; None where there is none."""
+    for module in (index, tensor_bundle, readers):
+        file = Path(module.__file__)
+        code = file.read_text(encoding="utf-8")
+        if file.as_posix().endswith(mutant.file):
+            assert code.count(mutant.right) == 1, f"{mutant.right!r} is not once in {mutant.file}"
+            code = code.replace(mutant.right, mutant.wrong)
+        exec(compile(code, file, "exec"), vars(module))  # noqa: S102
+    small_first = sorted(kinds, key=lambda name: "many" in name)
+    return next(
+        (
+            f"{name} ({kinds[name]})"
+            for name in small_first
+            if not agree(kinds[name], judged[name], readers.read_all(points / name))
+        ),
+        None,
+    )
 
 
 def disagreements(kinds, judged, found):
@@ -525,6 +620,8 @@ def disagreements(kinds, judged, found):
 
 def agree(kind, judged, found):
     """Whether two verdicts are alike: the same values, or both a refusal."""
+    if kind == UNREAD:
+        return isinstance(found, str)
     if isinstance(judged, dict) and isinstance(found, str):
         return kind in EXPLAINED
     return isinstance(found, str) if not isinstance(judged, dict) else judged == found
@@ -564,10 +661,9 @@ def main():
         for kind, count in sorted(Counter(kinds.values()).items()):
             print(f"  {count:5} {kind}")
         for mutant in MUTANTS if options.mutants else ():
-            path = project_with(mutant, Path(temporary) / f"mutant{MUTANTS.index(mutant)}")
-            missed = disagreements(kinds, judged, read_without_tensorflow(points, path))
-            print(f"mutant, {mutant.mistake}: {len(missed)} points find it", flush=True)
-            if not missed:
+            finding = in_child(find_mistake, mutant, points, kinds, judged)
+            print(f"mutant, {mutant.mistake}: found by {finding}", flush=True)
+            if finding is None:
                 problems.append(f"no point finds the mutant: {mutant.mistake}")
     print("\n".join([f"{len(problems)} disagreements", *problems]))
     return 1 if problems else 0
