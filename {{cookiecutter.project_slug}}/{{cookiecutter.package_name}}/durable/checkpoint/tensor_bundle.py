@@ -106,6 +106,8 @@ class TensorBundle:
 
     def _require_possible(self, key: str, entry: Entry) -> None:
         """Raises Corrupt where a tensor is not as large as its shape, or not inside of its file."""
+        if entry.dtype == "resource":
+            raise Corrupt(f"{key} is a resource, which no file holds")
         if entry.dtype not in NAMES.values():
             raise Unsupported(f"{key} is of {entry.dtype}, which is not known here")
         count, dtype = prod(entry.shape), numpy_type(entry.dtype)

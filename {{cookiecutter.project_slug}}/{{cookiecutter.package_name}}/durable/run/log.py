@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..files import append_text, make_folder, strict_json, synchronize
 from .experiment import Hook
-from .history import event_files, rewind_log
+from .history import EVENTS, rewind_log
 from .paths import RunPaths
 from .settings import RunSettings
 from .trackers import start_tracking
@@ -72,7 +72,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         append_text(self._path, "".join(self._lines))
         self._lines.clear()
         self._writer.flush()
-        for events in event_files(self._events)[-1:]:
+        for events in sorted(self._events.glob(f"{EVENTS}*"))[-1:]:
             synchronize(events)
         if self._tracking is not None:
             self._tracking.update()

@@ -53,6 +53,7 @@ EXPLAINED = {
     "bounds of blocks": "the same",
     "order of keys": "the same: which keys are found depends on their order",
     "a key twice": "TensorFlow takes the first; no writer makes two",
+    "shape of a slice": "TensorFlow copies as many values as it has, in another order",
     "place of a tensor in slices": "it has none, and every writer leaves that 0",
     "endianness": "TensorFlow swaps the bytes; no machine that it supports needs it",
     "size of texts": "TensorFlow goes by the lengths of texts; here the size must agree with them",
@@ -373,8 +374,8 @@ def forge(kind, folder, choose):
     }
     if kind in HEADERS:
         HEADERS[kind](header, choose)
-    elif kind in SLICES:
-        SLICES[kind](entries, choose)
+    elif kind in EDITS:
+        EDITS[kind](entries, choose)
     elif kind == LENGTHS:
         forge_lengths(folder, entries, choose)
     elif kind in ENTRIES:
@@ -412,6 +413,8 @@ def change_entry(kind, entries, choose):
         entry.dtype = choose.choice(KNOWN_TYPES)
     elif kind == "shape":
         change_shape(entry, choose)
+        if key.startswith(b"\0"):
+            return "shape of a slice"
     elif kind == "shard":
         entry.shard_id = choose.choice([0, 1, 2, 3, -1, 2**31 - 1])
     elif kind in ("offset", "size"):
@@ -440,6 +443,12 @@ def change_shape(entry, choose):
     for size in new:
         entry.shape.dim.add(size=size)
     entry.shape.unknown_rank = choose.random() < 0.1
+
+
+def shrink(entries, choose):
+    """A tensor of numbers has a smaller shape than it has bytes."""
+    large = [entry for entry in entries.values() if entry.dtype == 1 and entry.size > 8]
+    choose.choice(large).shape.dim[0].size -= 1
 
 
 def sliced_in(entries):
@@ -547,14 +556,16 @@ TABLES = {
 }
 
 
-SLICES = {
+EDITS = {
+    "a smaller shape": shrink,
     "other slices": tell_other_slices,
     "a slice less": remove_slice,
     "a slice elsewhere": move_slice,
 }
 LENGTHS = "lengths of texts"
 # The samples that some forgeries need.
-FITTING = {LENGTHS: ("kinds", "shards"), **dict.fromkeys(SLICES, ("sliced", "corners"))}
+FITTING = {**dict.fromkeys(EDITS, ("sliced", "corners")), LENGTHS: ("kinds", "shards")}
+FITTING["a smaller shape"] = FITTING[LENGTHS]
 
 
 def make_points(samples, folder, count, seed):
