@@ -73,12 +73,13 @@ class Directory:
 
     def tidy_for(self, best: Best | None) -> bool:
         """Tidies this directory and that of the best; tells whether that was possible."""
+        # None is a reason not to save.
+        failures = (*files.storage_errors(self.folder), UnreadableCheckpoint)
         try:
             self.tidy()
             if best is not None:
                 Directory(best.directory, self.name).sweep()
-        except (*files.storage_errors(self.folder), UnreadableCheckpoint) as error:
-            # No reason not to save.
+        except failures as error:
             log.warning("What killed saves left in %s could not be removed: %s", self.folder, error)
             return False
         return True

@@ -62,8 +62,7 @@ message_type { name: "Entry"
           type: TYPE_MESSAGE type_name: ".index.Slice" } }
 message_type { name: "Shape"
   field { name: "dim" number: 2 label: LABEL_REPEATED
-          type: TYPE_MESSAGE type_name: ".index.Length" }
-  field { name: "unknown_rank" number: 3 type: TYPE_BOOL } }
+          type: TYPE_MESSAGE type_name: ".index.Length" } }
 message_type { name: "Length" field { name: "size" number: 1 type: TYPE_INT64 } }
 message_type { name: "Slice"
   field { name: "extent" number: 1 label: LABEL_REPEATED
@@ -147,7 +146,7 @@ class Entry:
         """
         shape = tuple(dim.size for dim in message.shape.dim)
         smallest = min((message.shard_id, message.offset, message.size, *shape))
-        if smallest < 0 or message.shape.unknown_rank:
+        if smallest < 0:
             raise Corrupt("a shape or a place in a file is not possible")
         slices = (
             tuple(
