@@ -74,7 +74,8 @@ class Directory:
     def tidy_for(self, best: Best | None) -> bool:
         """Tidies this directory and that of the best; tells whether that was possible."""
         # None is a reason not to save.
-        failures = (*files.storage_errors(self.folder), UnreadableCheckpoint)
+        storage = files.storage_errors(self.folder)
+        failures: tuple[type[Exception], ...] = (*storage, UnreadableCheckpoint)
         try:
             self.tidy()
             if best is not None:
