@@ -1,5 +1,6 @@
 """The only file that asks which Keras this is: 2 (TensorFlow 2.15, tf-keras) or 3."""
 
+import platform
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import import_module
@@ -25,6 +26,15 @@ def keras_version() -> str:
     """
     package = import_module(keras.Model.__module__.split(".")[0])
     return str(package.__version__)
+
+
+def versions() -> dict[str, str]:
+    """The versions that write a checkpoint, for its card."""
+    return {
+        "tensorflow": tf.__version__,
+        "keras": keras_version(),
+        "python": platform.python_version(),
+    }
 
 
 def as_variable(trackable: object) -> tf.Variable | None:

@@ -116,7 +116,7 @@ def size_of(file: epath.Path) -> int:
 
 
 def time_of(file: epath.Path) -> float:
-    """When a file was written last, in seconds since 1970."""
+    """When a file was written last, in seconds since 1970; raises as `size_of`."""
     return file.stat().mtime if is_remote(file) else os.stat(file).st_mtime  # noqa: PTH116
 
 
@@ -146,6 +146,11 @@ def synchronize(path: epath.Path) -> None:
 def is_remote(path: epath.PathLike) -> bool:
     """Whether a path is one of remote storage, such as gs://bucket/runs."""
     return "://" in os.fspath(path)
+
+
+def storage_errors(path: epath.PathLike) -> tuple[type[Exception], ...]:
+    """What a disk that is full, gone or read-only shows as; remote storage has its own errors."""
+    return (Exception,) if is_remote(path) else (OSError,)
 
 
 def require_usable(path: epath.PathLike) -> None:

@@ -35,10 +35,13 @@ _YES = ("1", "true", "True")  # as TensorFlow reads it
 
 
 def import_tensorflow() -> None:
-    """Imports TensorFlow without its chatter; ends the process where its Keras is not there."""
+    """Imports TensorFlow without its chatter; ends the process where it or its Keras is missing."""
     if os.environ.get("TF_USE_LEGACY_KERAS") in _YES and find_spec("tf_keras") is None:
         message = "TF_USE_LEGACY_KERAS is set, and tf_keras is not installed: unset it, or install"
         print(f"{message} tf-keras of the version of TensorFlow.", file=sys.stderr)
+        sys.exit(2)
+    if find_spec("tensorflow") is None:
+        print("This needs TensorFlow, which is not installed here.", file=sys.stderr)
         sys.exit(2)
     with chatter_dropped():
         import tensorflow as tf  # noqa: PLC0415  (not before the filter is in place)

@@ -11,27 +11,17 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
-import tensorflow as tf
 from etils import epath
 
 from .. import files
 from ..errors import DamagedCheckpoint, UnreadableCheckpoint
 from . import shared
+from .index import Unsupported
 
 T = TypeVar("T")
 DAMAGED = "damaged"
 # Damage shows in many ways: what is raised depends on which byte is met first.
-UNREADABLE = (
-    tf.errors.OpError,
-    AttributeError,
-    IndexError,
-    KeyError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-# What a disk that is full, gone or read-only shows as.
-SAVING_ERRORS = (OSError, tf.errors.OpError)
+DAMAGE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 READ_AT_ONCE = 1 << 24  # bytes
 SHARD_BYTES = 1 << 26  # a smaller shard is written faster than a thread for it starts
 
@@ -104,31 +94,43 @@ def require_readable(checkpoint: epath.Path) -> None:
             with file.open("rb") as opened:
                 while opened.read(READ_AT_ONCE):
                     continue
-    except (FileNotFoundError, tf.errors.NotFoundError):  # removed meanwhile
+    except FileNotFoundError:  # removed meanwhile
         return
-    except (OSError, tf.errors.OpError) as error:
+    except files.storage_errors(checkpoint) as error:
         raise UnreadableCheckpoint(checkpoint, error) from error
 
 
-def attempt(checkpoint: epath.PathLike, read: Callable[[], T]) -> T:
+def attempt(
+    checkpoint: epath.PathLike,
+    read: Callable[[], T],
+    errors: tuple[type[Exception], ...] = DAMAGE,
+) -> T:
     """Calls what reads a checkpoint; again, where it fails and its files can be read.
 
     A disk or a server that fails for a moment must not count as damage. What is damaged of what
     checkpoints share is mended first, from its second copy.
 
+    Args:
+        checkpoint: its path.
+        read: reads it.
+        errors: that it raises where files are damaged, besides those of the storage.
+
     Raises:
         DamagedCheckpoint: files are missing, or what is in them is damaged.
-        UnreadableCheckpoint: its files cannot be read at present.
+        UnreadableCheckpoint: its files cannot be read at present, or by TensorFlow alone.
     """
     path = epath.Path(checkpoint)
+    failures = (*errors, *files.storage_errors(path))
     try:
         return read()
-    except UNREADABLE:
+    except Unsupported as error:
+        raise UnreadableCheckpoint(path, error) from error
+    except failures:
         mend(path)
         require_readable(path)
     try:
         return read()
-    except UNREADABLE as error:
+    except failures as error:
         require_readable(path)
         raise damage_from(path, error) from error
 
@@ -137,7 +139,7 @@ def mend(checkpoint: epath.Path) -> None:
     """Mends what a checkpoint shares with others, where it can be written to."""
     try:
         shared.mend(checkpoint)
-    except (*SAVING_ERRORS, DamagedCheckpoint) as error:
+    except (OSError, DamagedCheckpoint) as error:
         log.warning(
             "What %s shares with others may have a good copy in %s/, but cannot be mended: %s. "
             "Verify it from where its folder can be written to.",

@@ -2,7 +2,6 @@
 
 import json
 import math
-import platform
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -11,23 +10,13 @@ from functools import cached_property
 from types import NoneType
 from typing import Any
 
-import tensorflow as tf
 from etils import epath
 
-from ..compat import keras_version
 from ..errors import CardMissing, DamagedCheckpoint
 from ..files import strict_json
 from . import bundle
-from .graph import CARD_KEY
-
-
-def versions() -> dict[str, str]:
-    """The versions that write the card."""
-    return {
-        "tensorflow": tf.__version__,
-        "keras": keras_version(),
-        "python": platform.python_version(),
-    }
+from .index import NAMES
+from .tensor_bundle import CARD_KEY, TensorBundle
 
 
 def now() -> str:
@@ -113,7 +102,7 @@ class Structure:
                 path=unique(lasting(entry["path"]), taken),  # the first edition kept the number
                 key=entry["key"],
                 shape=tuple(entry["shape"]),
-                dtype=tf.as_dtype(entry["dtype"]).name,
+                dtype=known_type(entry["dtype"]),
                 role=role_of(entry),
             )
             for entry in values["variables"]
@@ -128,6 +117,13 @@ def lasting(path: str) -> str:
     It counts all that the process has made.
     """
     return re.sub(r"(^|/)variable_\d+$", r"\1variable", path) if "variable_" in path else path
+
+
+def known_type(name: str) -> str:
+    """The name of a type of TensorFlow; raises TypeError where it has none of that name."""
+    if name not in NAMES.values():
+        raise TypeError(f"{name} is no type of TensorFlow")
+    return name
 
 
 def unique(name: str, taken: set[str]) -> str:
@@ -195,7 +191,7 @@ class Card:
     rates: dict[str, float] = field(default_factory=dict)
     commit: str | None = None
     changed: bool = False
-    versions: dict[str, str] = field(default_factory=versions)
+    versions: dict[str, str] = field(default_factory=dict)
     created: str = field(default_factory=now)
     shared: list[str] = field(default_factory=list)
 
@@ -287,8 +283,9 @@ def read_card(checkpoint: epath.PathLike) -> Card:
     path = epath.Path(checkpoint)
 
     def read() -> Card | None:
-        reader = tf.train.load_checkpoint(str(checkpoint))
-        return Card.from_json(reader.get_tensor(CARD_KEY)) if reader.has_tensor(CARD_KEY) else None
+        tensors = TensorBundle(path)
+        found = CARD_KEY in tensors.entries
+        return Card.from_json(tensors.read(CARD_KEY).item()) if found else None
 
     card = bundle.attempt(path, read)
     if card is None:

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
-import tensorflow as tf
 from etils import epath
-from google.protobuf import text_format
 
 from .. import files
 from ..errors import DamagedCheckpoint, UnreadableCheckpoint
@@ -67,13 +65,6 @@ class Directory:
         """Whether there is no trace of a checkpoint: no usable, no damaged and no missing one."""
         return not (self.found() or self.missing() or self.damaged())
 
-    def make_readable(self) -> None:
-        """Puts a state file right that TensorFlow could not read, and changes nothing else."""
-        try:
-            tf.train.get_checkpoint_state(str(self.folder))
-        except (ValueError, tf.errors.OpError, text_format.ParseError):
-            repair_state(self.folder, self.whole())
-
     def tidy(self) -> None:
         """Removes what killed saves left, and puts the state file right."""
         if self.folder.exists():
@@ -82,11 +73,14 @@ class Directory:
 
     def tidy_for(self, best: Best | None) -> bool:
         """Tidies this directory and that of the best; tells whether that was possible."""
+        # None is a reason not to save.
+        storage = files.storage_errors(self.folder)
+        failures: tuple[type[Exception], ...] = (*storage, UnreadableCheckpoint)
         try:
             self.tidy()
             if best is not None:
                 Directory(best.directory, self.name).sweep()
-        except (*bundle.SAVING_ERRORS, UnreadableCheckpoint) as error:  # no reason not to save
+        except failures as error:
             log.warning("What killed saves left in %s could not be removed: %s", self.folder, error)
             return False
         return True
@@ -178,7 +172,7 @@ def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
     lines = [f'model_checkpoint_path: "{names[-1]}"'] if names else []
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
     # TensorFlow's own manager takes no checkpoint over without its time.
-    with suppress(FileNotFoundError, tf.errors.NotFoundError):  # a rewind names what is gone
+    with suppress(FileNotFoundError):  # a rewind names what is gone
         times = [files.time_of(bundle.index_file(checkpoint)) for checkpoint in checkpoints]
         lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
     text = "".join(f"{line}\n" for line in lines)

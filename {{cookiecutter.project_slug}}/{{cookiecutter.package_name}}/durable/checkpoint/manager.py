@@ -8,14 +8,14 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..compat import whole_number
+from ..compat import versions, whole_number
 from ..errors import CheckpointExists, DamagedCheckpoint, NoUsableCheckpoint
 from . import bundle
 from .card import Card, Origin
 from .directory import Directory
 from .restore import Restorer
 from .retention import Best, Retention
-from .saver import Failures, Saver
+from .saver import Failures, Saver, make_readable
 from .structure import complete_graph, find_counter
 
 log = logging.getLogger(__name__)
@@ -89,6 +89,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._steps_per_epoch = steps_per_epoch
         self._make_card = partial(
             Card,
+            versions=versions(),
             settings=dict(settings or {}),
             steps_per_epoch=steps_per_epoch,
             element_spec=element_spec,
@@ -103,7 +104,7 @@ class CheckpointManager(tf.train.CheckpointManager):
         self.card: Card | None = None
         self._newest: epath.Path | None = None
         self._is_tidy = False
-        self._files.make_readable()
+        make_readable(self._files)
         super().__init__(
             checkpoint,
             str(self._files.folder),

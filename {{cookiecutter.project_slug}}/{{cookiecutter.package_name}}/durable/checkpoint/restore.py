@@ -16,7 +16,7 @@ from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference
 from . import bundle
 from .bundle import attempt
 from .card import ADDED, Card, Structure, VariableEntry, read_card
-from .graph import ObjectGraph, assign_value, parts_of, read_keys
+from .graph import READING_ERRORS, ObjectGraph, assign_value, parts_of, read_keys
 from .mismatch import SideNames, find_differences
 from .naming import optimizers_of
 from .structure import complete_graph, describe_structure, describe_variables
@@ -128,7 +128,11 @@ class Restorer:
         """
         before = [(variable, variable.read_value()) for variable in self._variables.values()]
         try:
-            attempt(path, lambda: self._checkpoint.read(str(path)).expect_partial())
+            attempt(
+                path,
+                lambda: self._checkpoint.read(str(path)).expect_partial(),
+                READING_ERRORS,
+            )
         finally:  # TensorFlow has assigned them as well
             for variable, value in before:
                 assign_value(variable, value)
@@ -265,7 +269,7 @@ def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
             tensors = threads.map(lambda keys: read_keys(checkpoint, keys, types), shards)
             return {key: value for shard in tensors for key, value in shard.items()}
 
-    return attempt(checkpoint, read)
+    return attempt(checkpoint, read, READING_ERRORS)
 
 
 def read_variables(

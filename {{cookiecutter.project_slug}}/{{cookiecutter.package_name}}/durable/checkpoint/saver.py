@@ -9,13 +9,22 @@ from dataclasses import replace
 
 import tensorflow as tf
 from etils import epath
+from google.protobuf import text_format
 
 from .. import files
 from ..errors import SaveFailed, UnreadableCheckpoint
 from . import bundle, shared, unchanged
-from .bundle import SAVING_ERRORS, SHARD_BYTES
+from .bundle import SHARD_BYTES
 from .card import Card
-from .graph import CARD_KEY, GRAPH_KEY, ObjectGraph, attribute_names, write_values
+from .directory import Directory, repair_state
+from .graph import (
+    CARD_KEY,
+    GRAPH_KEY,
+    SAVING_ERRORS,
+    ObjectGraph,
+    attribute_names,
+    write_values,
+)
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +180,14 @@ def write_shard(prefix: str, values: Mapping[str, tf.Tensor]) -> None:
     write_values(prefix, values)
     for file in bundle.data_files(epath.Path(prefix)):
         files.synchronize(file)
+
+
+def make_readable(directory: Directory) -> None:
+    """Puts a state file right that TensorFlow could not read, and changes nothing else."""
+    try:
+        tf.train.get_checkpoint_state(str(directory.folder))
+    except (ValueError, tf.errors.OpError, text_format.ParseError):
+        repair_state(directory.folder, directory.whole())
 
 
 class Failures(AbstractContextManager["Failures"]):

@@ -13,15 +13,14 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
-import tensorflow as tf
 from etils import epath
 
 from .. import files
 from ..errors import DamagedCheckpoint
-from .graph import CARD_KEY, write_values
+from .tensor_bundle import CARD_KEY, TensorBundle
 
 FOLDER = "shared"
 SPARE = ".spare"
@@ -58,9 +57,9 @@ def is_whole(shard: epath.Path) -> bool:
 def is_good(shard: epath.Path) -> bool:
     """Whether every value in a shard, or in its second copy, agrees with its checksum."""
     try:
-        reader = tf.train.load_checkpoint(str(shard))
-        for key in reader.get_variable_to_shape_map():
-            reader.get_tensor(key)
+        bundle = TensorBundle(shard)
+        for key in bundle.entries:
+            bundle.check(key)
     except Exception:  # damage shows in many ways, and so does a disk that fails
         return False
     return True
@@ -69,12 +68,12 @@ def is_good(shard: epath.Path) -> bool:
 def names_of(checkpoint: epath.PathLike) -> list[str]:
     """The names of the shards that a checkpoint takes, as its card tells them.
 
-    Raises whatever TensorFlow raises where the index or the card cannot be read.
+    Raises many kinds of errors where the index or the card cannot be read.
     """
-    reader = tf.train.load_checkpoint(os.fspath(checkpoint))
-    if not reader.has_tensor(CARD_KEY):
+    bundle = TensorBundle(epath.Path(checkpoint))
+    if CARD_KEY not in bundle.entries:
         return []
-    names = json.loads(reader.get_tensor(CARD_KEY)).get("shared", [])
+    names = json.loads(bundle.read(CARD_KEY).item()).get("shared", [])
     if not all(re.fullmatch(rf"[^/\\]+-{HASH}", name) for name in names):
         raise ValueError(f"{checkpoint} names shards that cannot be")
     return list(names)
@@ -125,15 +124,6 @@ def filled(shard: epath.Path) -> Iterator[epath.Path]:
         files.put_in_place(parts_of(folder / shard.name), shard.parent, overwrite=True)
     finally:
         folder.rmtree()
-
-
-def write(shard: epath.Path, values: Mapping[str, tf.Tensor]) -> None:
-    """Writes a shard. Its second copy is made before a second checkpoint takes it.
-
-    Until then, what is in it stands in older checkpoints too.
-    """
-    with filled(shard) as written:
-        write_values(str(written), values)
 
 
 def duplicate(source: epath.Path, target: epath.Path) -> None:

@@ -15,7 +15,7 @@ from .. import files
 from ..errors import DamagedCheckpoint
 from . import bundle, shared
 from .bundle import SHARD_BYTES
-from .graph import ObjectGraph, read_keys
+from .graph import READING_ERRORS, ObjectGraph, read_keys, write_values
 
 VARIABLE_BYTES = 1 << 16  # less is written sooner than it is looked after
 SHARED_BYTES = 1 << 20  # less is not worth files of its own
@@ -185,7 +185,7 @@ class Shards:
                 saved = read_keys(shard, [key], types)[key]
                 if saved.shape != now.shape or not np.array_equal(bytes_of(saved), bytes_of(now)):
                     return []
-        except bundle.UNREADABLE:  # it is damaged, or away at present
+        except READING_ERRORS:  # it is damaged, or away at present
             return []
         return list(types)
 
@@ -214,8 +214,17 @@ class Shards:
             shards[f"{name}-{fingerprint(content)}"] = content
         with ThreadPoolExecutor(count) as threads:
             places = [shared.place_of(directory, shard) for shard in shards]
-            list(threads.map(shared.write, places, shards.values()))
+            list(threads.map(write_shard, places, shards.values()))
         self._keys |= {shard: list(content) for shard, content in shards.items()}
+
+
+def write_shard(shard: epath.Path, values: Mapping[str, tf.Tensor]) -> None:
+    """Writes a shard. Its second copy is made before a second checkpoint takes it.
+
+    Until then, what is in it stands in older checkpoints too.
+    """
+    with shared.filled(shard) as written:
+        write_values(str(written), values)
 
 
 def fingerprint(values: Mapping[str, tf.Tensor]) -> str:

@@ -9,6 +9,7 @@ from ..checkpoint import bundle
 from ..checkpoint.mismatch import SideNames
 from ..errors import ConfigurationError, format_differences
 from ..evaluation.comparison import Comparison, compare_checkpoints, compare_with_model
+from ..quiet import import_tensorflow
 from ..run.paths import RunPaths
 from ..run.references import find, resolve
 from ..run.settings import Project
@@ -39,6 +40,7 @@ def diff(
         raise ConfigurationError("Give a second checkpoint or --model, one of the two.")
     name, path = named(project.paths(common.root, common.run), first)
     if model:
+        import_tensorflow()
         sides = [("the checkpoint", path), ("the model", "what the present code builds from it")]
         comparison = compare_with_model(project, path, SideNames(configuration="the present code"))
     else:

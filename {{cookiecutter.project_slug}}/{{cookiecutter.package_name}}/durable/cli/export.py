@@ -6,8 +6,8 @@ import tyro
 from etils import epath
 
 from .. import files
-from ..checkpoint.bundle import SAVING_ERRORS
 from ..checkpoint.card import Card, read_card
+from ..checkpoint.graph import SAVING_ERRORS
 from ..compat import learning_rate_at
 from ..convert.export import Form, export_model
 from ..convert.name_based import write_name_based

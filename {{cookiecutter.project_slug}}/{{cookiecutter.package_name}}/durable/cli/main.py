@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import PACKAGE, ConfigurationError
+from ..files import is_remote
 from ..quiet import import_tensorflow
 from ..run.references import again_if_removed
 from ..run.settings import Project
@@ -45,6 +46,8 @@ GROUPS = {
 }
 MADE_FOR_PROJECT = {"import", "data"}  # their flags are its settings
 TRAINING = {"sweep", "torture"}  # what stands after -- is for train.py
+# These read and move files, without TensorFlow; diff --model imports it by itself.
+WITHOUT_TENSORFLOW = {"list", "show", "verify", "diff", "report", "rewind", "pin", "unpin"}
 READING = {"list", "show", "verify", "diff", "report", "export"}  # beside a trainer, say
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
@@ -73,7 +76,9 @@ def run_command(
             f"{name!r} is no command. Known are: {', '.join(COMMANDS)}. "
             f"What they do tells: {program} --help"
         )
-    import_tensorflow()
+    # Remote storage may be reached through TensorFlow.
+    if name not in WITHOUT_TENSORFLOW or any(map(is_remote, rest)):
+        import_tensorflow()
     if name in TRAINING and "--" in rest:
         cut = rest.index("--")
         project = replace(project, arguments=tuple(rest[cut + 1 :]))

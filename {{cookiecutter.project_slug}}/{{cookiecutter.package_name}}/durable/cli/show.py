@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import tensorflow as tf
 import tyro
 from etils import epath
 from rich.console import Console
 from rich.filesize import decimal
 
 from ..checkpoint.card import Card, VariableEntry, read_card
+from ..checkpoint.index import numpy_type
 from ..checkpoint.reader import Tensors
 from ..evaluation.comparison import Statistics
 from ..files import strict_json
@@ -119,4 +119,6 @@ def variable_cells(entry: VariableEntry, found: Statistics | None) -> list[str]:
 
 def variable_bytes(entry: VariableEntry) -> int:
     """The bytes that a variable takes in memory; of strings and open lengths, none are counted."""
-    return math.prod(length or 0 for length in entry.shape) * tf.as_dtype(entry.dtype).size
+    dtype = numpy_type(entry.dtype)
+    size = 0 if dtype is None or dtype.hasobject else dtype.itemsize
+    return math.prod(length or 0 for length in entry.shape) * size

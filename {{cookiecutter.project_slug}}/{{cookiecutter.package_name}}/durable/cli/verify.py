@@ -76,7 +76,7 @@ def mend_second_copies(conditions: Mapping[epath.Path, Condition]) -> None:
     for shard in filter(None, shards):
         try:
             shared.repair(shard)
-        except (*bundle.SAVING_ERRORS, DamagedCheckpoint) as error:
+        except (OSError, DamagedCheckpoint) as error:
             log.warning("A copy of %s could not be mended: %s", shard, error)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.bundle import SAVING_ERRORS
+from ..checkpoint.graph import SAVING_ERRORS
 from ..compat import keras, reset_states, stateful_layers, variables_of
 from ..data.protocol import any_batch_size
 from ..errors import ExportFailed, in_one_line

@@ -12,9 +12,9 @@ from etils import epath
 
 from .. import files
 from ..checkpoint import bundle
-from ..checkpoint.bundle import UNREADABLE, damage_from
+from ..checkpoint.bundle import damage_from
 from ..checkpoint.card import Origin
-from ..checkpoint.graph import CARD_KEY, GRAPH_KEY
+from ..checkpoint.graph import CARD_KEY, GRAPH_KEY, READING_ERRORS
 from ..compat import keras, learning_rate_at
 from ..data.protocol import Data
 from ..errors import ConfigurationError, DamagedCheckpoint, ImportMismatch
@@ -149,7 +149,7 @@ def recognize_checkpoint(prefix: epath.Path) -> SourceFile:
         raise DamagedCheckpoint(prefix, "its index or its data file is missing")
     try:
         reader = tf.train.load_checkpoint(str(prefix))
-    except UNREADABLE as error:
+    except READING_ERRORS as error:
         raise damage_from(prefix, error) from error
     if reader.has_tensor(CARD_KEY):
         return CardedCheckpoint(prefix)

@@ -7,7 +7,8 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.bundle import UNREADABLE, damage_from
+from ..checkpoint.bundle import damage_from
+from ..checkpoint.graph import READING_ERRORS
 from ..checkpoint.restore import read_tensors
 from ..errors import ConfigurationError
 from ..run.state import TrainState
@@ -38,7 +39,7 @@ class NameBased(SourceFile):
             reader = tf.train.load_checkpoint(str(path))
             shapes = reader.get_variable_to_shape_map()
             types = reader.get_variable_to_dtype_map()
-        except UNREADABLE as error:
+        except READING_ERRORS as error:
             raise damage_from(path, error) from error
         self.specs = {name: Spec(tuple(shapes[name]), types[name].name) for name in sorted(shapes)}
 

@@ -8,9 +8,9 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.bundle import UNREADABLE, damage_from
+from ..checkpoint.bundle import damage_from
 from ..checkpoint.card import read_card
-from ..checkpoint.graph import GRAPH_KEY
+from ..checkpoint.graph import GRAPH_KEY, READING_ERRORS
 from ..checkpoint.mismatch import SideNames, compare_layers
 from ..checkpoint.restore import read_tensors, read_variables
 from ..checkpoint.structure import describe_layers
@@ -61,7 +61,7 @@ class ObjectBased(SourceFile):
             reader = tf.train.load_checkpoint(str(path))
             shapes = reader.get_variable_to_shape_map()
             types = reader.get_variable_to_dtype_map()
-        except UNREADABLE as error:
+        except READING_ERRORS as error:
             raise damage_from(path, error) from error
         self._keys = {key.removesuffix(VALUE): key for key in shapes if key != GRAPH_KEY}
         self.specs = {

@@ -9,7 +9,7 @@ import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import ConfigurationError
-from .manifest import describe_files, find_files
+from .indexed import describe_files, find_files
 
 KINDS = (".jpeg", ".jpg", ".png")  # what TensorFlow decodes to gray or color, as one likes
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ..errors import ConfigurationError
-from .manifest import describe_files
+from .indexed import describe_files
 
 T = TypeVar("T")
 INDEX = "records.index.npz"

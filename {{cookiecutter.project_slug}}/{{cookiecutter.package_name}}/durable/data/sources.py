@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ConfigurationError, in_one_line
-from .manifest import describe_files
+from .indexed import describe_files
 
 SAMPLES = 64  # elements that tell a sequence from others
 

@@ -6,15 +6,14 @@ from json import dumps
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from etils import epath
 
 from ..checkpoint.card import Card, Structure
+from ..checkpoint.index import is_real
 from ..checkpoint.mismatch import SideNames, find_differences
 from ..checkpoint.reader import Tensors, require_good
 from ..errors import Difference
 from ..files import without_nan
-from ..run.rebuild import rebuild, restorer_of
 from ..run.settings import CALL_SETTINGS, Project, flat
 
 
@@ -43,7 +42,7 @@ class Statistics:
     @classmethod
     def of(cls, values: np.ndarray) -> "Statistics | None":
         """Those of a tensor of any shape, in float64; None where it holds no real numbers."""
-        if not is_numeric(values):
+        if not is_real(values.dtype):
             return None
         numbers = values.astype(np.float64).reshape(-1)
         nan, inf = int(np.isnan(numbers).sum()), int(np.isinf(numbers).sum())
@@ -60,12 +59,6 @@ class Statistics:
         """How many values are not finite: "3 NaN 1 Inf"; empty where all are."""
         counts = ((self.nan, "NaN"), (self.inf, "Inf"))
         return " ".join(f"{count} {name}" for count, name in counts if count)
-
-
-def is_numeric(values: np.ndarray) -> bool:
-    """Whether a tensor holds real numbers or truth values: no strings, nothing complex."""
-    dtype = tf.as_dtype(values.dtype)
-    return dtype.is_floating or dtype.is_integer or dtype.is_bool
 
 
 BLOCK = 2**20  # values compared at a time, so that float64 takes no multiple of the largest tensor
@@ -92,7 +85,7 @@ def value_difference(path: str, first: np.ndarray, second: np.ndarray) -> ValueD
     first, second = first.reshape(-1), second.reshape(-1)
     if equal_bytes(first, second):
         return None
-    if not is_numeric(first):
+    if not is_real(first.dtype):
         return ValueDifference(path)
     blocks = [slice(start, start + BLOCK) for start in range(0, len(first), BLOCK)]
     largest = np.max([largest_gaps(first[block], second[block]) for block in blocks], axis=0)
@@ -195,6 +188,9 @@ def compare_with_model(project: Project, checkpoint: epath.Path, sides: SideName
         ConfigurationError: the present code cannot build it.
         DamagedCheckpoint, CardMissing: it cannot be compared.
     """
+    # With TensorFlow, which nothing else here needs.
+    from ..run.rebuild import rebuild, restorer_of  # noqa: PLC0415
+
     card = require_good(checkpoint)
     rebuilt = rebuild(project, card)
     settings = asdict(rebuilt.experiment.config)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
 from matplotlib.figure import Figure
@@ -13,7 +13,9 @@ from rich.table import Column, Table
 from ..errors import ConfigurationError
 from ..files import strict_json, write_bytes, write_text
 from .members import Member, newest_of
-from .scoring import Scores
+
+if TYPE_CHECKING:  # no TensorFlow: `report` takes pictures from here
+    from .scoring import Scores
 
 WIDEST_COLUMNS = 40  # of metrics; what is wider stands below each other, to fit 80 columns
 
@@ -30,7 +32,7 @@ class EvaluationResult:
 
     kind: str
     members: Sequence[Member]
-    scores: Scores
+    scores: "Scores"
 
     @property
     def folder(self) -> epath.Path:

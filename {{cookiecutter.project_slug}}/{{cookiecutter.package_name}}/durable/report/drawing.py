@@ -2,7 +2,7 @@
 
 from collections.abc import Container, Sequence
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from ..run.study import Trial
 from .curves import VALIDATION_PREFIX, Curve, Run, Source, metric_names
+
+if TYPE_CHECKING:  # no TensorFlow
+    from ..run.study import Trial
 
 # Okabe and Ito 2008, "Color Universal Design": they can be told apart by the color-blind.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -166,7 +168,7 @@ def explain(runs: Sequence[Run]) -> list[Line2D]:
     return handles
 
 
-def draw_trials(trials: Sequence[Trial], metric: str, logarithmic: Container[str] = ()) -> Figure:
+def draw_trials(trials: "Sequence[Trial]", metric: str, logarithmic: Container[str] = ()) -> Figure:
     """Draws the trials of a sweep: a panel for their curves, and one for each setting.
 
     Those that are not complete are gray, and the first one stands out. Of many settings, the first

@@ -1,17 +1,28 @@
-"""The history of a run: when it was started, resumed, forked from another and rewound."""
+"""What a run keeps of its past, and how it is rewound: its history, its log and its curves.
+
+The history tells when it was started, resumed, forked from another and rewound.
+"""
 
 import json
 import logging
+import struct
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
+from tensorboard.compat.proto.event_pb2 import Event
 
-from ..files import append_text, strict_json, write_text
-from .paths import RunPaths
+from ..checkpoint.index import masked_checksum
+from ..files import append_text, make_folder, size_of, strict_json, synchronize, write_text
+from .paths import RunPaths, SupersededPaths
 
 log = logging.getLogger(__name__)
 
+# What the names of TensorBoard's files begin with, and what those that were set aside do.
+EVENTS = "events.out.tfevents."
+SUPERSEDED_EVENTS = "events.out.superseded."
+HEAD_SIZE, FRAME_SIZE = 12, 16  # bytes before a record, and around it
 FARTHEST = 1 << 63  # TensorFlow counts steps in 64 bits
 
 
@@ -84,3 +95,77 @@ def parse_line(line: str) -> dict[str, Any] | None:
         return None
     step = found.get("step") if isinstance(found, dict) else None
     return found if isinstance(step, int) and 0 <= step < FARTHEST else None
+
+
+def rewind_log(paths: RunPaths, step: int) -> None:
+    """Removes what was logged after a step. What a rewind had set aside is a log again."""
+    rewind_lines(paths.metrics, step)
+    for events in sorted(paths.tensorboard.glob(f"{SUPERSEDED_EVENTS}*")):
+        events.rename(events.parent / events.name.replace(SUPERSEDED_EVENTS, EVENTS))
+    for left_over in paths.tensorboard.glob("*_temp"):
+        left_over.unlink()  # of a process that was killed while it did the next thing
+    for events in event_files(paths.tensorboard):
+        rewind_events(events, step)
+
+
+def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
+    """Copies what was logged after a step to where `target` keeps a log.
+
+    TensorBoard takes every folder with a file of events for a run: the copies have another name.
+    """
+    if text := lines_after(paths.metrics, step):
+        write_text(target.metrics, text)
+    make_folder(target.tensorboard)
+    for events in event_files(paths.tensorboard):
+        name = events.name.replace(EVENTS, SUPERSEDED_EVENTS)
+        copy_events(events, step, target.tensorboard / name)
+
+
+def event_files(tensorboard: epath.Path) -> list[epath.Path]:
+    """TensorBoard's files, oldest first."""
+    return sorted(tensorboard.glob(f"{EVENTS}*"))
+
+
+def rewind_events(path: epath.Path, step: int) -> None:
+    """Removes the events after a step from a TensorBoard file, and what was cut short."""
+    temporary = path.parent / f"{path.name}_temp"
+    with temporary.open("wb") as file:
+        for record, event in whole_records(path):
+            if event.step <= step:
+                file.write(record)
+    synchronize(temporary)
+    temporary.replace(path)
+    synchronize(path.parent)
+
+
+def copy_events(path: epath.Path, step: int, target: epath.Path) -> None:
+    """Copies the events after a step, and the version of the file, to another TensorBoard file."""
+    with target.open("wb") as file:
+        for record, event in whole_records(path):
+            if event.step > step or event.HasField("file_version"):
+                file.write(record)
+    synchronize(target)
+    synchronize(target.parent)
+
+
+def whole_records(path: epath.Path) -> Iterator[tuple[bytes, Event]]:
+    """The records of a TensorBoard file, up to one that a killed process left unfinished.
+
+    Each has its length before it and is followed by its checksum, as in all record files of
+    TensorFlow (https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details).
+
+    Returns:
+        Each as it is in the file, and the event in it.
+    """
+    left = size_of(path)
+    with path.open("rb") as file:
+        while left >= FRAME_SIZE:
+            head = file.read(HEAD_SIZE)
+            length, checksum = struct.unpack("<QI", head)
+            left -= length + FRAME_SIZE
+            if masked_checksum(head[:8]) != checksum or left < 0:
+                return
+            content, tail = file.read(length), file.read(FRAME_SIZE - HEAD_SIZE)
+            if tail != struct.pack("<I", masked_checksum(content)):
+                return
+            yield head + content + tail, Event.FromString(content)

@@ -1,24 +1,19 @@
-"""What a run tells: metrics.jsonl and TensorBoard, rewound when it is resumed, and its progress."""
+"""What a run tells: metrics.jsonl and TensorBoard, and its progress."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import tensorflow as tf
-from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ..files import append_text, make_folder, strict_json, synchronize, write_text
+from ..files import append_text, make_folder, strict_json, synchronize
 from .experiment import Hook
-from .history import lines_after, rewind_lines
-from .paths import RunPaths, SupersededPaths
+from .history import EVENTS, rewind_log
+from .paths import RunPaths
 from .settings import RunSettings
 from .trackers import start_tracking
-
-# What the names of TensorBoard's files begin with, and what those that were set aside do.
-EVENTS = "events.out.tfevents."
-SUPERSEDED_EVENTS = "events.out.superseded."
 
 
 class MetricsLog(AbstractContextManager["MetricsLog"]):
@@ -77,70 +72,10 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         append_text(self._path, "".join(self._lines))
         self._lines.clear()
         self._writer.flush()
-        for events in event_files(self._events)[-1:]:
+        for events in sorted(self._events.glob(f"{EVENTS}*"))[-1:]:
             synchronize(events)
         if self._tracking is not None:
             self._tracking.update()
-
-
-def rewind_log(paths: RunPaths, step: int) -> None:
-    """Removes what was logged after a step. What a rewind had set aside is a log again."""
-    rewind_lines(paths.metrics, step)
-    for events in sorted(paths.tensorboard.glob(f"{SUPERSEDED_EVENTS}*")):
-        events.rename(events.parent / events.name.replace(SUPERSEDED_EVENTS, EVENTS))
-    for left_over in paths.tensorboard.glob("*_temp"):
-        left_over.unlink()  # of a process that was killed while it did the next thing
-    for events in event_files(paths.tensorboard):
-        rewind_events(events, step)
-
-
-def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
-    """Copies what was logged after a step to where `target` keeps a log.
-
-    TensorBoard takes every folder with a file of events for a run: the copies have another name.
-    """
-    if text := lines_after(paths.metrics, step):
-        write_text(target.metrics, text)
-    make_folder(target.tensorboard)
-    for events in event_files(paths.tensorboard):
-        name = events.name.replace(EVENTS, SUPERSEDED_EVENTS)
-        copy_events(events, step, target.tensorboard / name)
-
-
-def event_files(tensorboard: epath.Path) -> list[epath.Path]:
-    """TensorBoard's files, oldest first."""
-    return sorted(tensorboard.glob(f"{EVENTS}*"))
-
-
-def rewind_events(path: epath.Path, step: int) -> None:
-    """Removes the events after a step from a TensorBoard file, and what was cut short."""
-    temporary = path.parent / f"{path.name}_temp"
-    with tf.io.TFRecordWriter(str(temporary)) as writer:
-        for record in whole_records(path):
-            if tf.compat.v1.Event.FromString(record).step <= step:
-                writer.write(record)
-    synchronize(temporary)
-    temporary.replace(path)
-    synchronize(path.parent)
-
-
-def copy_events(path: epath.Path, step: int, target: epath.Path) -> None:
-    """Copies the events after a step, and the version of the file, to another TensorBoard file."""
-    with tf.io.TFRecordWriter(str(target)) as writer:
-        for record in whole_records(path):
-            event = tf.compat.v1.Event.FromString(record)
-            if event.step > step or event.HasField("file_version"):
-                writer.write(record)
-    synchronize(target)
-    synchronize(target.parent)
-
-
-def whole_records(path: epath.Path) -> Iterator[bytes]:
-    """The records of a file, up to one that a killed process left unfinished."""
-    try:
-        yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    except tf.errors.DataLossError:
-        return
 
 
 class Display(AbstractContextManager["Display"]):

@@ -12,12 +12,10 @@ from etils import epath
 
 from .. import files
 from ..checkpoint import bundle, directory
-from ..checkpoint.bundle import SAVING_ERRORS
 from ..checkpoint.directory import Directory
-from ..errors import RewindFailed
+from ..errors import RewindFailed, UserError
 from . import history
-from .history import lines_after, rewind_lines
-from .log import copy_log, rewind_log
+from .history import copy_log, lines_after, rewind_lines, rewind_log
 from .paths import RunPaths, SupersededPaths
 from .references import rule_of_best
 
@@ -59,7 +57,9 @@ def rewind(paths: RunPaths, target: epath.Path) -> Rewound | None:
         aside = new_folder(paths)
         files.require_space(paths.folder, sum(map(bundle.size_of, [*later, *later_best])))
         set_aside(paths, step, aside)
-    except SAVING_ERRORS as error:
+    except UserError:
+        raise
+    except files.storage_errors(paths.folder) as error:
         raise RewindFailed(
             f"The rewind of run {paths.run!r} was not finished: {error}\n"
             "Nothing is lost. Put this right and run it again."

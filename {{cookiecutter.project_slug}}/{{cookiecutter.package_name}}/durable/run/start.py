@@ -12,9 +12,10 @@ import tensorflow as tf
 from etils import epath
 
 from ..checkpoint import shared
-from ..checkpoint.bundle import SAVING_ERRORS, step_of
+from ..checkpoint.bundle import step_of
 from ..checkpoint.card import Origin
 from ..checkpoint.directory import Directory
+from ..checkpoint.graph import SAVING_ERRORS
 from ..checkpoint.manager import CheckpointManager
 from ..checkpoint.reader import condition_of
 from ..checkpoint.restore import Restorer

@@ -1,7 +1,6 @@
 """verify: every byte against its checksum."""
 
 import json
-import weakref
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from etils import epath
 
 from ..checkpoint import bundle
 from ..checkpoint.graph import CARD_KEY
-from ..checkpoint.reader import Tensors, condition_of
+from ..checkpoint.reader import condition_of
 from ..cli import verify as command
 from .helpers import flip, manager_of, run_main, small_state
 from .program import commands
@@ -123,22 +122,6 @@ def test_no_byte_goes_unread(tmp_path, ending):
         assert condition_of(path).state == "damaged", position
         file.write_bytes(good)
     assert condition_of(path).state == "no card"
-
-
-def test_memory_holds_one_tensor_at_a_time(tmp_path, monkeypatch):
-    path = write(tmp_path, **{f"v{number}": tf.Variable([1.0, number]) for number in range(8)})
-    read, given, alive = Tensors.read, [], []
-
-    def watched(self, key):
-        value = read(self, key)
-        given.append(weakref.ref(value))
-        alive.append(sum(reference() is not None for reference in given))
-        return value
-
-    monkeypatch.setattr(Tensors, "read", watched)
-    assert condition_of(path).state == "no card"
-    assert len(given) >= 8
-    assert max(alive) == 1
 
 
 def test_the_new_latest_is_taken_where_a_trainer_removes_the_one_that_was(
