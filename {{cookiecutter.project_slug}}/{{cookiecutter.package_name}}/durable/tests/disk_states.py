@@ -43,6 +43,9 @@ WORST = [
     Policy("everything", "all", "zeros"),
     Policy("ordered", "none", "none"),
 ]
+# What tells that one thing comes before another.
+CHANGED = Policy("everything", "all", "none")
+CUT_SHORT = Policy("everything", "all", "all")
 CHANCE = [
     Policy("everything", "all", "some"),
     Policy("ordered", "some", "some"),

@@ -37,20 +37,29 @@ from ..run.command_line import parse_settings
 from ..run.history import read_objects
 from ..run.log import rewind_log
 from ..run.state import TrainState
-from .disk_states import CHANCE, WORST, Disk
+from .disk_states import CHANCE, CHANGED, CUT_SHORT, WORST, Disk
 from .helpers import PROJECT, finish, log_of, start
 from .mutants import Mutant, project_with
 from .program import commands
 from .program.experiment import Config, Experiment, Paths
 from .program.story import SCENES, SMALL, digest_of, points_in, promise_of
-from .tracing import Printed, Recording, calls_of, strace
+from .tracing import Printed, Recording, Rename, Truncate, Unlink, calls_of, strace
 
 STORY = f"{__package__}.program.story"
 # TensorFlow is imported once for all stories, and has not run anything when they begin.
 TELLER = """
 import json, os, runpy, sys
 import tensorflow.keras
+
+def wait():
+    child, status = os.wait()
+    assert status == 0, children.pop(child)
+    del children[child]
+
+children = {}
 for story in json.loads(sys.argv[1]):
+    if len(children) == 2:
+        wait()
     child = os.fork()
     if not child:
         sys.path.insert(0, story["path"])
@@ -58,8 +67,164 @@ for story in json.loads(sys.argv[1]):
         runpy.run_module(story["module"], run_name="__main__", alter_sys=True)
         sys.stdout.flush()
         os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0, story
+    children[child] = story
+while children:
+    wait()
 """
+MUTANTS = {
+    Mutant(
+        "small files are not synchronized",
+        "files.py",
+        "    temporary.write_bytes(content)\n    synchronize(temporary)\n",
+        "    temporary.write_bytes(content)\n",
+    ): "beginning",
+    Mutant(
+        "the names of small files are not synchronized",
+        "files.py",
+        "    temporary.replace(path)\n    synchronize(path.parent)\n",
+        "    temporary.replace(path)\n",
+    ): "beginning",
+    Mutant(
+        "the index of a checkpoint comes before its data",
+        "checkpoint/bundle.py",
+        "files.put_in_place(files_of(written), ",
+        "files.put_in_place(files_of(written)[::-1], ",
+    ): "beginning",
+    Mutant(
+        "the files of TensorBoard are not synchronized",
+        "run/log.py",
+        "            synchronize(events)\n",
+        "            pass\n",
+    ): "beginning",
+    Mutant(
+        "new folders are not synchronized",
+        "files.py",
+        "    for made in missing:\n        synchronize(made.parent)\n",
+        "",
+    ): "beginning",
+    Mutant(
+        "small files are written in place",
+        "files.py",
+        '    temporary = path.parent / f"{path.name}{TEMPORARY}"\n    temporary.write_bytes',
+        "    temporary = path\n    temporary.write_bytes",
+    ): "training",
+    Mutant(
+        "what is added to a log is not synchronized",
+        "files.py",
+        "            file.write(text)\n        synchronize(path)\n",
+        "            file.write(text)\n",
+    ): "beginning",
+    Mutant(
+        "the name of a new log is not synchronized",
+        "files.py",
+        "        if is_new:\n            synchronize(path.parent)\n",
+        "",
+    ): "deriving",
+    Mutant(
+        "a checkpoint is not synchronized before it is put in place",
+        "files.py",
+        "            synchronize(file)\n    for file in moved:\n",
+        "            pass\n    for file in moved:\n",
+    ): "beginning",
+    Mutant(
+        "the names of a checkpoint are not synchronized",
+        "files.py",
+        "        move(folder / file.name)\n    synchronize(folder)\n",
+        "        move(folder / file.name)\n",
+    ): "beginning",
+    Mutant(
+        "the best is removed before the better one is there",
+        "checkpoint/retention.py",
+        "        bundle.copy(checkpoint, self.directory)\n",
+        "        for kept in found:\n            bundle.remove(kept)\n"
+        "        bundle.copy(checkpoint, self.directory)\n",
+    ): "training",
+    Mutant(
+        "the log is written after the checkpoint",
+        "checkpoint/manager.py",
+        "            if before is not None:\n                before()\n",
+        "",
+    ): "beginning",
+    Mutant(
+        "what a rewind removes may come back",
+        "checkpoint/bundle.py",
+        "    remove(checkpoint)\n    files.synchronize(checkpoint.parent)\n",
+        "    remove(checkpoint)\n",
+    ): "rewinding",
+    Mutant(
+        "a rewind cuts the log first",
+        "run/rewind.py",
+        "    choose_best(paths, staying)\n",
+        "    rewind_log(paths, step)\n    choose_best(paths, staying)\n",
+    ): "rewinding",
+    Mutant(
+        "a file of TensorBoard that is cut is not synchronized",
+        "run/log.py",
+        "    synchronize(temporary)\n    temporary.replace(path)\n",
+        "    temporary.replace(path)\n",
+    ): "training",
+    Mutant(
+        "the name of a file of TensorBoard that is cut is not synchronized",
+        "run/log.py",
+        "    temporary.replace(path)\n    synchronize(path.parent)\n",
+        "    temporary.replace(path)\n",
+    ): "rewinding",
+    Mutant(
+        "the name of a new file of TensorBoard is not synchronized",
+        "run/log.py",
+        "        synchronize(paths.tensorboard)  # which has a new file\n",
+        "",
+    ): "beginning",
+    Mutant(
+        "what a rewind sets aside of TensorBoard is not synchronized",
+        "run/log.py",
+        "    synchronize(target)\n    synchronize(target.parent)\n",
+        "    synchronize(target.parent)\n",
+    ): "rewinding",
+    Mutant(
+        "the name of what a rewind sets aside of TensorBoard is not synchronized",
+        "run/log.py",
+        "    synchronize(target)\n    synchronize(target.parent)\n",
+        "    synchronize(target)\n",
+    ): "rewinding",
+    Mutant(
+        "shards that checkpoints share are not synchronized",
+        "checkpoint/shared.py",
+        "        files.put_in_place(parts_of(folder / shard.name), shard.parent, overwrite=True)\n",
+        "        for part in parts_of(folder / shard.name):\n"
+        "            part.replace(shard.parent / part.name)\n",
+    ): "sharing",
+    Mutant(
+        "a pin is not synchronized",
+        "cli/pin.py",
+        '        files.write_text(bundle.pin_file(checkpoint), "")\n',
+        "        bundle.pin_file(checkpoint).touch()\n",
+    ): "beginning",
+    Mutant(
+        "a pin that was removed may come back",
+        "files.py",
+        "    path.unlink(missing_ok=True)\n    synchronize(path.parent)\n",
+        "    path.unlink(missing_ok=True)\n",
+    ): "training",
+    Mutant(
+        "the folder of an evaluation is not synchronized",
+        "evaluation/results.py",
+        "            make_folder(self.folder)\n",
+        "            self.folder.mkdir(parents=True, exist_ok=True)\n",
+    ): "deriving",
+    Mutant(
+        "what is in an export is not synchronized",
+        "files.py",
+        "            synchronize(epath.Path(path))\n        synchronize(temporary)\n",
+        "            pass\n        synchronize(temporary)\n",
+    ): "deriving",
+    Mutant(
+        "the names in an export are not synchronized",
+        "files.py",
+        "            synchronize(epath.Path(path))\n        synchronize(temporary)\n",
+        "            synchronize(epath.Path(path))\n",
+    ): "deriving",
+}
 MEMORY = Path("/dev/shm")  # there, a sync takes no time  # noqa: S108
 
 
@@ -101,19 +266,21 @@ class Expected:
         newest: the newest reported step, or the older one that is being rewound to.
         highest: the newest step that may be on the disk.
         going: what has begun and has not ended.
+        is_rewound: whether a rewind was reported last, and nothing has begun since.
     """
 
     promise: dict | None = None
     newest: int = 0
     highest: int = 0
     going: str | None = None
+    is_rewound: bool = False
 
     def hear(self, told):
         """Takes what the story tells."""
         if "begun" in told and told["begun"] == "save":
             self.highest = max(self.highest, told["step"])
         elif "begun" in told:
-            self.going = told["begun"]
+            self.going, self.is_rewound = told["begun"], False
             if self.going == "rewind":
                 self.newest = told["step"]
         elif "done" in told:
@@ -121,6 +288,7 @@ class Expected:
             self.newest = self.promise["newest"]
             if told["done"] != "save":
                 self.highest, self.going = self.newest, None
+                self.is_rewound = told["done"] == "rewind"
 
 
 class Told:
@@ -141,6 +309,11 @@ class Told:
                     self._learn(told)
         self.runs = sorted({told["run"] for _, told in self._marks})
         self.reports = [number + 1 for number, told in self._marks if "done" in told]
+        self.changes = {
+            number + 1: CUT_SHORT if isinstance(operation, Truncate) else CHANGED
+            for number, operation in enumerate(self.operations)
+            if isinstance(operation, Rename | Unlink | Truncate)
+        }
 
     def _learn(self, told):
         run = told["run"]
@@ -231,8 +404,9 @@ class Judge:
         begins = found["history"][: len(history)]
         self.require(begins == history, f"the history is {found['history']}, not {history}")
         self.require(found["config"] or not promise["config"], "config.json is lost")
-        evaluations = set(promise["evaluations"]) <= set(found["evaluations"])
-        self.require(evaluations, "an evaluation is lost")
+        for kind in ("evaluations", "exports"):
+            lost = promise[kind].items() - found[kind].items()
+            self.require(not lost, f"of the {kind} is lost: {lost}")
         for name, aside in promise["aside"].items():
             there = found["aside"].get(name)
             self.require(there == aside, f"of {aside}, which was set aside, there is {there}")
@@ -256,8 +430,9 @@ class Judge:
 
     def require_somewhere(self, step):
         """Requires a good copy of a checkpoint anywhere in the run."""
-        copies = self._paths.folder.rglob(f"ckpt-{step}.index")
-        conditions = [condition_of(copy.parent / copy.stem).state for copy in copies]
+        copies = Path(self._paths.folder).rglob(f"ckpt-{step}.index")
+        checkpoints = [epath.Path(copy.with_suffix("")) for copy in copies]
+        conditions = [condition_of(checkpoint).state for checkpoint in checkpoints]
         self.require("good" in conditions, f"step {step} is lost: {conditions}")
 
     def restore(self):
@@ -276,7 +451,8 @@ class Judge:
             return
         digest = self._told.digests.get((run, step))
         self.require(digest in (None, digest_of(path)), f"the values of step {step} are others")
-        rewind_log(self._paths, step)
+        if not expected.is_rewound:  # else it is cut already
+            rewind_log(self._paths, step)
         lines = self._told.lines(run, step)
         found = [
             (line.pop("step"), {name: line[name] for name in line if name not in ("epoch", "time")})
@@ -364,15 +540,123 @@ def quiet():
         log.setLevel(level)
 
 
-def prove(told, points, chance, tally=None, *, stop=False):
-    """Cuts the power after every report, as badly as can be, and at points drawn by chance."""
+def prove(told, changes, points, chance, tally=None, *, stop=False):
+    """Cuts the power in a story.
+
+    Args:
+        told: the story.
+        changes: after how many changes of a name or a size, all of which survive.
+        points: before how many operations, drawn as the changes are; what survives is drawn too.
+        chance: draws.
+        tally: adds up.
+        stop: at the first loss.
+
+    After every report, it is cut as badly as each model allows.
+    """
     proof = Proof(told, tally)
     drawn = sorted(chance.sample(range(1, len(told.operations) + 1), points))
+    changed = chance.sample(sorted(told.changes), min(changes, len(told.changes)))
     with quiet():
-        for end in sorted({*told.reports, *drawn}):
-            policies = WORST if end in told.reports else []
-            policies = [*policies, *(CHANCE if end in drawn else [])]
-            proof.cut(end, policies, chance)
+        for end in sorted({*told.reports, *changed, *drawn}):
+            proof.cut(
+                end,
+                [
+                    *(WORST if end in told.reports else []),
+                    *([told.changes[end]] if end in changed else []),
+                    *(CHANCE if end in drawn else []),
+                ],
+                chance,
+            )
             if stop and proof.tally.losses:
                 break
     return proof.tally
+
+
+def resume(told, chance):
+    """Cuts the power anywhere, and trains a run to its end in a process of its own.
+
+    Returns:
+        What differs from the run whose power was never cut.
+    """
+    end = chance.randrange(1, len(told.operations) + 1)
+    policy, run = chance.choice([*WORST, *CHANCE]), chance.choice(sorted(told.arguments))
+    last = max(step for name, step in told.digests if name == run)
+    with memory_folder() as folder:
+        told.disk.state(end, policy, chance).write(folder)
+        paths = Paths(Path(folder, "root"), run)
+        arguments = ["--root", paths.root, "--run", run, "--max-steps", last]
+        code, printed, errors = finish(start(*arguments, *told.arguments[run]))
+        expected = told.expected(run, end)
+        place = f"{told.scene}, operation {end}, {policy}, run {run}"
+        if code == NoUsableCheckpoint.exit_code and not expected.promise:
+            return []  # the first save had begun, and left a part
+        if code:
+            return [f"{place}: ended with {code}: {errors[-500:]}"]
+        problems = []
+        if digest_of(paths.checkpoints / f"ckpt-{last}") != told.digests[run, last]:
+            problems.append(f"{place}: the values of step {last} are others")
+        if [line["step"] for line in log_of(paths.folder)] != [s for s, _ in told.lines(run, last)]:
+            problems.append(f"{place}: the log has other lines: {printed}")
+        return problems
+
+
+def mutants(number, chance):
+    """For so many mistakes in the code, what each loses first."""
+    chosen = dict(list(MUTANTS.items())[:number])
+    with tempfile.TemporaryDirectory() as folder:
+        stories = []
+        for place, (mutant, scene) in enumerate(chosen.items()):
+            stories.append((scene, project_with(mutant, Path(folder, f"code {place}"))))
+        recordings = record(folder, stories)
+        for (mutant, scene), recording in zip(chosen.items(), recordings, strict=True):
+            tally = prove(Told(scene, recording), sys.maxsize, 0, chance, stop=True)
+            yield mutant.mistake, next(iter(tally.losses), None)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n\n    ")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--points", type=int, default=1000, help="at how many operations to cut")
+    parser.add_argument("--resumed", type=int, default=20, help="how often to train on, besides")
+    parser.add_argument("--seed", type=int, default=7, help="of what is drawn by chance")
+    parser.add_argument("--mutants", action="store_true", help="break the code instead: see what is found")
+    options = parser.parse_args(arguments)
+    chance = random.Random(options.seed)
+    began = time.monotonic()
+    if options.mutants:
+        found = dict(print_each(mutants(len(MUTANTS), chance)))
+        missed = [mistake for mistake, loss in found.items() if loss is None]
+        print(f"{len(found) - len(missed)} of {len(found)} mistakes were found.")
+        return 1 if missed else 0
+    with tempfile.TemporaryDirectory() as folder:
+        recordings = record(folder, [(scene, PROJECT) for scene in SCENES])
+    stories = [Told(*both) for both in zip(SCENES, recordings, strict=True)]
+    total = sum(len(told.operations) for told in stories)
+    tally = Tally()
+    for told in stories:
+        count = len(told.operations)
+        prove(told, 0, min(count, -(-options.points * count // total)), chance, tally)
+        print(f"{told.scene}: {count} operations, {len(told.reports)} reports", flush=True)
+    for _ in range(options.resumed):
+        tally.losses += resume(chance.choice(stories), chance)
+    print(
+        f"{total} operations, cut at {tally.points} points into {tally.states} states "
+        f"({', '.join(f'{count} {model}' for model, count in sorted(tally.models.items()))}), "
+        f"of which {tally.judged} runs were different; {options.resumed} were trained on. "
+        f"Seed {options.seed}, {time.monotonic() - began:.0f} s."
+    )
+    print("\n".join(tally.losses[:50]) or "Nothing was lost.")
+    return 1 if tally.losses else 0
+
+
+def print_each(found):
+    """Prints pairs as they come, and gives them."""
+    for mistake, loss in found:
+        print(f"{mistake}\n    {loss or 'NOT FOUND'}", flush=True)
+        yield mistake, loss
+
+
+if __name__ == "__main__":
+    sys.exit(main())

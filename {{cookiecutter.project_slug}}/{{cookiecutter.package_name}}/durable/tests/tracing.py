@@ -79,7 +79,7 @@ class Sync:
 
 @dataclass(frozen=True)
 class Printed:
-    """A text was written to standard output."""
+    """A text that tells of the root was written to standard output."""
 
     text: str
 
@@ -127,7 +127,7 @@ def calls_of(trace):
                 continue  # it failed, or a process has ended
             if found[1].startswith("clone") and "CLONE_THREAD" in found[2]:
                 owner[found[3]] = thread
-            calls.append(Call(thread, found[1], found[2], int(found[3]), begun))
+            calls.append(Call(thread, found[1], found[2].rstrip(), int(found[3]), begun))
     return [
         Call(process_of(call.process, owner), call.name, call.arguments, call.result, call.begun)
         for call in calls
@@ -246,8 +246,8 @@ class Recording:
         found = re.match(rf"{FOLDER}, {STRING}, \d+(?:, (\d+))?$", call.arguments, re.DOTALL)
         content = unescaped(found[3])[: call.result]
         assert len(content) == call.result, call.arguments[:200]
-        if found[1] == "1" and found[4] is None:
-            self._add(Printed(content.decode()))
+        if found[1] == "1" and self.root in (text := content.decode()):
+            self._add(Printed(text))
         if file := self._file(call):
             self._put(file, content, None if found[4] is None else int(found[4]))
 

@@ -8,9 +8,11 @@ import contextlib
 import hashlib
 import json
 import os
+import struct
 import sys
 
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from ...checkpoint import bundle, saver, unchanged
 from ...checkpoint.retention import card_if_any
@@ -47,12 +49,20 @@ def promise_of(paths):
             folder.name: set_aside_in(paths.superseded_at(folder.name))
             for folder in sorted(paths.superseded.glob("*"))
         },
-        "evaluations": [
-            file.parent.name
-            for file in sorted(paths.folder.glob("evaluations/*/metrics.json"))
-            if json.loads(file.read_bytes())
-        ],
+        "evaluations": digests_in(paths.folder / "evaluations"),
+        "exports": digests_in(paths.exports),
     }
+
+
+def digests_in(folder):
+    """The files in the folders of a folder, and a name for the content of each."""
+    files = [file for file in sorted(folder.glob("*/*")) if file.is_file()]
+    return {str(file.relative_to(folder)): digest(file.read_bytes()) for file in files}
+
+
+def digest(content):
+    """A name for bytes."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def set_aside_in(aside):
@@ -67,19 +77,28 @@ def set_aside_in(aside):
 
 def points_in(tensorboard):
     """The steps of the points of all curves, up to where a file was cut short."""
-    events = [
-        tf.compat.v1.Event.FromString(record)
-        for file in sorted(tensorboard.glob("events*"))
-        if not file.name.endswith(TEMPORARY)
-        for record in run_log.whole_records(file)
-    ]
-    return sorted(event.step for event in events if event.HasField("summary"))
+    steps = []
+    for file in sorted(tensorboard.glob("events*")):
+        if not file.name.endswith(TEMPORARY):
+            with contextlib.suppress(struct.error, DecodeError):
+                for record in records_in(file.read_bytes()):
+                    event = tf.compat.v1.Event.FromString(record)
+                    steps += [event.step] if event.HasField("summary") else []
+    return sorted(steps)
+
+
+def records_in(content):
+    """The records of a TFRecord file; the program itself has looked at their checksums."""
+    place = 0
+    while place < len(content):
+        (length,) = struct.unpack_from("<Q", content, place)
+        yield content[place + 12 : place + 12 + length]
+        place += 16 + length
 
 
 def digest_of(checkpoint):
     """A name for all values in a checkpoint."""
-    values = saved_values(checkpoint)
-    return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
+    return digest(repr(sorted(saved_values(checkpoint).items())).encode())
 
 
 class Story:
@@ -127,6 +146,11 @@ class Story:
         assert main([*words, "--run", of or run, "--root", self.root]) == 0
         self.tell(done=words[0], run=run, promise=promise_of(Paths(self.root, run)))
 
+    def beginning(self):
+        """A first save, and a pin."""
+        self.train("a", 5)
+        self.command("a", "pin", "5")
+
     def training(self):
         """Saves, prunes, best copies, a pin, a crash and a resume."""
         self.train("a", 10)
@@ -143,8 +167,9 @@ class Story:
         self.train("w", 10)
 
     def deriving(self):
-        """A fork, an average, an import."""
+        """An export, a fork, an average, an import."""
         self.train("p", 10, "--save-mode", "background")
+        self.command("p", "export", "latest", "--saver")
         self.train("f", 15, "--fork-from", "p@10", "--seed", "1")
         average = ["--average", "2", "--save-as", "v"]
         self.command("v", *average, of="p", main=commands.evaluate)
