@@ -37,7 +37,7 @@ from ..run.command_line import parse_settings
 from ..run.history import read_objects
 from ..run.log import rewind_log
 from ..run.state import TrainState
-from .disk_states import CHANCE, CHANGED, CUT_SHORT, WORST, Disk
+from .disk_states import CHANGED, CUT_SHORT, WORST, Disk, drawn_policies
 from .helpers import PROJECT, finish, log_of, start
 from .mutants import Mutant, project_with
 from .program import commands
@@ -563,7 +563,7 @@ def prove(told, changes, points, chance, tally=None, *, stop=False):
                 [
                     *(WORST if end in told.reports else []),
                     *([told.changes[end]] if end in changed else []),
-                    *(CHANCE if end in drawn else []),
+                    *(drawn_policies(chance) if end in drawn else []),
                 ],
                 chance,
             )
@@ -579,7 +579,7 @@ def resume(told, chance):
         What differs from the run whose power was never cut.
     """
     end = chance.randrange(1, len(told.operations) + 1)
-    policy, run = chance.choice([*WORST, *CHANCE]), chance.choice(sorted(told.arguments))
+    policy, run = chance.choice([*WORST, *drawn_policies(chance)]), chance.choice(sorted(told.arguments))
     last = max(step for name, step in told.digests if name == run)
     with memory_folder() as folder:
         told.disk.state(end, policy, chance).write(folder)

@@ -152,11 +152,10 @@ class Story:
         self.command("a", "pin", "5")
 
     def training(self):
-        """Saves, prunes, best copies, a pin, a crash and a resume."""
-        self.train("a", 10)
+        """Saves, prunes, best copies, a crash, a pin and a resume."""
+        self.train("a", 15, crash_at=14)
         self.command("a", "pin", "5")
-        self.train("a", 25, crash_at=24)
-        self.train("a", 25)
+        self.train("a", 20)
         self.command("a", "unpin", "5")
 
     def rewinding(self):
@@ -180,7 +179,7 @@ class Story:
     def sharing(self):
         """Shards that checkpoints share; a rewind and a fork take them along."""
         frozen = ["--model.frozen", "--data.noise", "0.1", "--max-to-keep", "3"]
-        self.train("s", 35, *frozen)
+        self.train("s", 30, *frozen)
         self.command("s", "rewind", "25", step=25)
         self.train("s", 30, *frozen)
         self.train("t", 35, *frozen, "--fork-from", "s@30")
