@@ -47,9 +47,11 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         for hook in hooks:
             hook.on_start(step)
         self._path = paths.metrics
-        self._events = paths.tensorboard
+        earlier = event_files(paths.tensorboard)
         make_folder(paths.tensorboard)  # by us: TensorFlow's would not be a group's to write in
         self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
+        # Not the last by its name: the clock may have been put back.
+        self._events = [path for path in event_files(paths.tensorboard) if path not in earlier]
         synchronize(paths.tensorboard)  # which has a new file
         self._lines: list[str] = []
 
@@ -77,7 +79,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         append_text(self._path, "".join(self._lines))
         self._lines.clear()
         self._writer.flush()
-        for events in event_files(self._events)[-1:]:
+        for events in self._events:
             synchronize(events)
         if self._tracking is not None:
             self._tracking.update()

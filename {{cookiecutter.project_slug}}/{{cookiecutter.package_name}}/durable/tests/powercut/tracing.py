@@ -17,7 +17,7 @@ CALLS = (
 LONGEST = 1 << 25  # bytes of one write
 HAS_STRACE = shutil.which("strace") is not None
 STRING = r'"((?:[^"\\]|\\.)*)"(?:\.\.\.)?'
-FOLDER = r"(AT_FDCWD|-?\d+)(?:<((?:[^<>]|<[^<>]*>)*)>)?"
+FOLDER = r"(?:AT_FDCWD|-?\d+)(?:<((?:[^<>]|<[^<>]*>)*)>)?"
 PLACE = rf"(?:{FOLDER}, )?{STRING}"
 FLAGS = "[A-Z_|0-9x]+"
 
@@ -176,10 +176,10 @@ class Recording:
     def _add(self, operation):
         self.operations.append(operation)
 
-    def _place(self, number, path, text):
+    def _place(self, folder, name):
         """The absolute path that a system call names."""
-        name = unescaped(text).decode(errors="surrogateescape")
-        return os.path.normpath(os.path.join(path or "/" if number else "/", name))
+        name = unescaped(name).decode(errors="surrogateescape")
+        return os.path.normpath(Path(folder or "/", name))
 
     def _find(self, path):
         """The inode of a path; None outside of the root, or where there is nothing."""
@@ -213,7 +213,7 @@ class Recording:
 
     def _opened(self, call, _begun):
         found = re.match(rf"{PLACE}, ({FLAGS})", call.arguments)
-        path, flags = self._place(*found.groups()[:3]), found[4]
+        path, flags = self._place(*found.groups()[:2]), found[3]
         files = self._open[call.process]
         files.pop(call.result, None)
         inode = None if "O_TMPFILE" in flags else self._find(path)
@@ -244,12 +244,12 @@ class Recording:
 
     def _written(self, call, _begun):
         found = re.match(rf"{FOLDER}, {STRING}, \d+(?:, (\d+))?$", call.arguments, re.DOTALL)
-        content = unescaped(found[3])[: call.result]
+        content, offset = unescaped(found[2])[: call.result], found[3]
         assert len(content) == call.result, call.arguments[:200]
-        if found[1] == "1" and self.root in (text := content.decode()):
+        if call.arguments.startswith("1<") and self.root in (text := content.decode()):
             self._add(Printed(text))
         if file := self._file(call):
-            self._put(file, content, None if found[4] is None else int(found[4]))
+            self._put(file, content, None if offset is None else int(offset))
 
     def _put(self, file, content, at=None):
         known = self._contents[file.inode]
@@ -279,7 +279,7 @@ class Recording:
             file = self._file(call)
             inode = file.inode if file else None
         else:
-            inode = self._find(self._place(None, None, re.match(STRING, call.arguments)[1]))
+            inode = self._find(self._place(None, re.match(STRING, call.arguments)[1]))
         if inode is not None:
             self._cut(inode, int(call.arguments.rpartition(", ")[2]))
 
@@ -301,7 +301,7 @@ class Recording:
 
     def _two_places(self, call):
         found = re.match(rf"{PLACE}, {PLACE}", call.arguments).groups()
-        old, new = self._place(*found[:3]), self._place(*found[3:])
+        old, new = self._place(*found[:2]), self._place(*found[2:])
         places = self._parent(old), self._parent(new)
         outside = [folder is None for folder, _ in places]
         assert all(outside) or not any(outside), f"{old} and {new} are not in one root"

@@ -1,4 +1,4 @@
-"""Runs that see everything a run can: story.py SCENE ROOT. What is done is printed, as JSON.
+"""Runs that see everything a run can: story SCENE ROOT. What is done is printed, as JSON.
 
 Each line tells what has begun, what was logged, or what is done, with all that must hold from then
 on, whatever happens to the disk: the proof of power cuts reads them.
@@ -22,12 +22,15 @@ from ...run.history import read_history, read_objects
 from ...run.references import newest_step
 from ...run.settings import read_settings
 from ..helpers import saved_values
-from . import commands, training
-from .experiment import Paths
+from ..program import commands, training
+from ..program.experiment import Paths
 
 METRIC = "val_accuracy"
 # Five steps are an epoch, and each is saved; the log has a line every two.
-SMALL = "--data.batch-size 256 --log-every 2 --max-to-keep 2 --model.hidden 8".split()
+SMALL = [
+    *("--data.batch-size", "256", "--model.hidden", "8"),
+    *("--log-every", "2", "--max-to-keep", "2"),
+]
 
 
 class Crash(Exception):
@@ -110,7 +113,11 @@ class Story:
         self._write_checkpoint = saver.write
         self._write_line = run_log.MetricsLog.write
         saver.write = self.write_checkpoint
-        run_log.MetricsLog.write = lambda log, *line, **how: self.write_line(log, *line, **how)
+
+        def write_line(log, *line, **how):
+            self.write_line(log, *line, **how)
+
+        run_log.MetricsLog.write = write_line
 
     def tell(self, **what):
         """Prints what has happened, by one system call."""
@@ -146,6 +153,11 @@ class Story:
         assert main([*words, "--run", of or run, "--root", self.root]) == 0
         self.tell(done=words[0], run=run, promise=promise_of(Paths(self.root, run)))
 
+    def put_the_clock_back(self, run):
+        """Names TensorBoard's files as if the clock had been ahead when they were begun."""
+        for file in Paths(self.root, run).tensorboard.glob("*.v2"):
+            file.rename(file.parent / file.name.replace(".tfevents.1", ".tfevents.9"))
+
     def beginning(self):
         """A first save, and a pin."""
         self.train("a", 5)
@@ -154,6 +166,7 @@ class Story:
     def training(self):
         """Saves, prunes, best copies, a crash, a pin and a resume."""
         self.train("a", 15, crash_at=14)
+        self.put_the_clock_back("a")
         self.command("a", "pin", "5")
         self.train("a", 20)
         self.command("a", "unpin", "5")

@@ -1,0 +1,65 @@
+"""The long form of the proof."""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+
+from ..helpers import PROJECT
+from . import __doc__ as described
+from .judge import Told
+from .mistakes import MUTANTS
+from .proof import Tally, losses_of, prove, record, resume
+from .story import SCENES
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(
+        description=described.partition("\n\n    ")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--points", type=int, default=1000, help="at how many operations to cut")
+    parser.add_argument("--resumed", type=int, default=20, help="how often to train on, besides")
+    parser.add_argument("--seed", type=int, default=7, help="of what is drawn by chance")
+    parser.add_argument(
+        "--mutants", action="store_true", help="break the code instead: see what is found"
+    )
+    options = parser.parse_args(arguments)
+    chance = random.Random(options.seed)
+    began = time.monotonic()
+    if options.mutants:
+        found = dict(print_each(losses_of(len(MUTANTS), chance)))
+        missed = [mistake for mistake, loss in found.items() if loss is None]
+        print(f"{len(found) - len(missed)} of {len(found)} mistakes were found.")
+        return 1 if missed else 0
+    with tempfile.TemporaryDirectory() as folder:
+        recordings = record(folder, [(scene, PROJECT) for scene in SCENES])
+    stories = [Told(*both) for both in zip(SCENES, recordings, strict=True)]
+    total = sum(len(told.operations) for told in stories)
+    tally = Tally()
+    for told in stories:
+        count = len(told.operations)
+        prove(told, 0, min(count, -(-options.points * count // total)), chance, tally)
+        print(f"{told.scene}: {count} operations, {len(told.reports)} reports", flush=True)
+    for _ in range(options.resumed):
+        tally.losses += resume(chance.choice(stories), chance)
+    print(
+        f"{total} operations, cut at {tally.points} points into {tally.states} states "
+        f"({', '.join(f'{count} {model}' for model, count in sorted(tally.models.items()))}), "
+        f"of which {tally.judged} runs were different; {options.resumed} were trained on. "
+        f"Seed {options.seed}, {time.monotonic() - began:.0f} s."
+    )
+    print("\n".join(tally.losses[:50]) or "Nothing was lost.")
+    return 1 if tally.losses else 0
+
+
+def print_each(found):
+    """Prints pairs as they come, and gives them."""
+    for mistake, loss in found:
+        print(f"{mistake}\n    {loss or 'NOT FOUND'}", flush=True)
+        yield mistake, loss
+
+
+if __name__ == "__main__":
+    sys.exit(main())
