@@ -8,9 +8,8 @@ import time
 
 from ..helpers import PROJECT
 from . import __doc__ as described
-from .judge import Told
 from .mistakes import MUTANTS
-from .proof import Tally, losses_of, prove, record, resume
+from .proof import Tally, first_loss, prove, record, resume, stories_with
 from .story import SCENES
 
 
@@ -27,15 +26,27 @@ def main(arguments=None):
     )
     options = parser.parse_args(arguments)
     chance = random.Random(options.seed)
-    began = time.monotonic()
-    if options.mutants:
-        found = dict(print_each(losses_of(len(MUTANTS), chance)))
-        missed = [mistake for mistake, loss in found.items() if loss is None]
-        print(f"{len(found) - len(missed)} of {len(found)} mistakes were found.")
-        return 1 if missed else 0
+    return find_mistakes(chance) if options.mutants else prove_all(options, chance)
+
+
+def find_mistakes(chance):
+    """Shows what each mistake in the code loses; 0 where each loses something."""
+    found = 0
     with tempfile.TemporaryDirectory() as folder:
-        recordings = record(folder, [(scene, PROJECT) for scene in SCENES])
-    stories = [Told(*both) for both in zip(SCENES, recordings, strict=True)]
+        stories = record(folder, stories_with(MUTANTS, folder))
+        for mutant, told in zip(MUTANTS, stories, strict=True):
+            loss = first_loss(told, chance)
+            found += loss is not None
+            print(f"{mutant.mistake}\n    {loss or 'NOT FOUND'}", flush=True)
+    print(f"{found} of {len(MUTANTS)} mistakes were found.")
+    return 0 if found == len(MUTANTS) else 1
+
+
+def prove_all(options, chance):
+    """Cuts the power in all stories; 0 where nothing is lost."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        stories = record(folder, [(scene, PROJECT) for scene in SCENES])
     total = sum(len(told.operations) for told in stories)
     tally = Tally()
     for told in stories:
@@ -52,13 +63,6 @@ def main(arguments=None):
     )
     print("\n".join(tally.losses[:50]) or "Nothing was lost.")
     return 1 if tally.losses else 0
-
-
-def print_each(found):
-    """Prints pairs as they come, and gives them."""
-    for mistake, loss in found:
-        print(f"{mistake}\n    {loss or 'NOT FOUND'}", flush=True)
-        yield mistake, loss
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def memory_folder():
 
 
 def record(folder, stories):
-    """Tells stories, each a scene and the path of the code, and gives the recording of each."""
+    """Has stories told, each a scene by the code in a path, and gives all of them."""
     roots = [Path(folder, f"{number} {scene}") for number, (scene, _) in enumerate(stories)]
     told = []
     for root, (scene, path) in zip(roots, stories, strict=True):
@@ -76,7 +76,10 @@ def record(folder, stories):
     )
     assert process.returncode == 0, process.stderr[-3000:]
     calls = calls_of(trace)
-    return [Recording(calls, str(root)) for root in roots]
+    return [
+        Told(scene, Recording(calls, str(root)))
+        for root, (scene, _) in zip(roots, stories, strict=True)
+    ]
 
 
 @dataclass
@@ -182,10 +185,8 @@ def resume(told, chance):
         What differs from the run whose power was never cut.
     """
     end = chance.randrange(1, len(told.operations) + 1)
-    policy, run = (
-        chance.choice([*WORST, *drawn_policies(chance)]),
-        chance.choice(sorted(told.arguments)),
-    )
+    policy = chance.choice([*WORST, *drawn_policies(chance)])
+    run = chance.choice(sorted(told.arguments))
     last = max(step for name, step in told.digests if name == run)
     with memory_folder() as folder:
         told.disk.state(end, policy, chance).write(folder)
@@ -206,14 +207,14 @@ def resume(told, chance):
         return problems
 
 
-def losses_of(number, chance):
-    """For so many mistakes in the code, what each loses first."""
-    chosen = dict(list(MUTANTS.items())[:number])
-    with tempfile.TemporaryDirectory() as folder:
-        stories = []
-        for place, (mutant, scene) in enumerate(chosen.items()):
-            stories.append((scene, project_with(mutant, Path(folder, f"code {place}"))))
-        recordings = record(folder, stories)
-        for (mutant, scene), recording in zip(chosen.items(), recordings, strict=True):
-            tally = prove(Told(scene, recording), sys.maxsize, 0, chance, stop=True)
-            yield mutant.mistake, next(iter(tally.losses), None)
+def stories_with(mutants, folder):
+    """The stories that the code tells with one mistake in it each; both as `record` takes them."""
+    return [
+        (MUTANTS[mutant], project_with(mutant, Path(folder, f"code {number}")))
+        for number, mutant in enumerate(mutants)
+    ]
+
+
+def first_loss(told, chance):
+    """What is lost first in a story that is told by code with a mistake in it, or None."""
+    return next(iter(prove(told, sys.maxsize, 0, chance, stop=True).losses), None)
