@@ -155,7 +155,7 @@ class Story:
 
     def put_the_clock_back(self, run):
         """Names TensorBoard's files as if the clock had been ahead when they were begun."""
-        for file in Paths(self.root, run).tensorboard.glob("*.v2"):
+        for file in Paths(self.root, run).tensorboard.glob("events*"):
             file.rename(file.parent / file.name.replace(".tfevents.1", ".tfevents.9"))
 
     def beginning(self):
