@@ -11,6 +11,7 @@ from . import __doc__ as described
 from .mistakes import MUTANTS
 from .proof import Tally, first_loss, prove, record, resume, stories_with
 from .story import SCENES
+from .tracing import can_trace
 
 
 def main(arguments=None):
@@ -25,6 +26,8 @@ def main(arguments=None):
         "--mutants", action="store_true", help="break the code instead: see what is found"
     )
     options = parser.parse_args(arguments)
+    if not can_trace():
+        parser.error("strace is needed: it is not installed, or may not trace here.")
     chance = random.Random(options.seed)
     return find_mistakes(chance) if options.mutants else prove_all(options, chance)
 

@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import tensorflow as tf
+
 from ...errors import PACKAGE, NoUsableCheckpoint
 from ..helpers import finish, log_of, start
 from ..mutants import project_with
@@ -136,14 +138,16 @@ class Proof:
 
 @contextlib.contextmanager
 def quiet():
-    """Keeps the program's own messages off the screen."""
-    log = logging.getLogger(PACKAGE)
-    level = log.level
-    log.setLevel(logging.CRITICAL)
+    """Keeps the messages of the program and of TensorFlow off the screen."""
+    logs = [logging.getLogger(PACKAGE), tf.get_logger()]
+    levels = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
 
 
 def prove(told, changes, points, chance, tally=None, *, stop=False):

@@ -4,6 +4,7 @@ import codecs
 import os
 import re
 import shutil
+import subprocess
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ CALLS = (
     "symlinkat clone clone3"
 )
 LONGEST = 1 << 25  # bytes of one write
-HAS_STRACE = shutil.which("strace") is not None
 STRING = r'"((?:[^"\\]|\\.)*)"(?:\.\.\.)?'
 FOLDER = r"(?:AT_FDCWD|-?\d+)(?:<((?:[^<>]|<[^<>]*>)*)>)?"
 PLACE = rf"(?:{FOLDER}, )?{STRING}"
@@ -93,6 +93,13 @@ def strace(trace):
     calls = ",".join(f"?{call}" for call in CALLS.split())  # not every machine has each
     options = ["-f", "-y", "-qq", "--seccomp-bpf", "-s", str(LONGEST), "-e", f"trace={calls}"]
     return ["strace", *options, "-e", "signal=none", "-o", str(trace), "--"]
+
+
+def can_trace():
+    """Whether strace is installed, is new enough, and may trace here: not every container lets it."""
+    if shutil.which("strace") is None:
+        return False
+    return subprocess.run([*strace(os.devnull), "true"], capture_output=True).returncode == 0
 
 
 @dataclass(frozen=True)
