@@ -96,10 +96,11 @@ def strace(trace):
 
 
 def can_trace():
-    """Whether strace is installed, is new enough, and may trace here: not every container lets it."""
+    """Whether strace is installed, new enough, and may trace: not every container lets it."""
     if shutil.which("strace") is None:
         return False
-    return subprocess.run([*strace(os.devnull), "true"], capture_output=True).returncode == 0
+    tried = subprocess.run([*strace(os.devnull), "true"], check=False, capture_output=True)
+    return tried.returncode == 0
 
 
 @dataclass(frozen=True)
