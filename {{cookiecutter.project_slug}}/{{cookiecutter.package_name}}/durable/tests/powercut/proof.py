@@ -14,12 +14,12 @@ from pathlib import Path
 import tensorflow as tf
 
 from ...errors import PACKAGE, NoUsableCheckpoint
-from ..helpers import finish, log_of, start
+from ..helpers import files_in, finish, log_of, start
 from ..mutants import project_with
 from ..program.experiment import Paths
 from .judge import Judge, Told
 from .mistakes import MUTANTS
-from .states import WORST, drawn_policies
+from .states import CUT_SHORT, WORST, drawn_policies
 from .story import digest_of
 from .tracing import Recording, calls_of, strace
 
@@ -77,11 +77,18 @@ def record(folder, stories):
         check=False,
     )
     assert process.returncode == 0, process.stderr[-3000:]
-    calls = calls_of(trace)
-    return [
-        Told(scene, Recording(calls, str(root)))
-        for root, (scene, _) in zip(roots, stories, strict=True)
-    ]
+    calls, all_told = calls_of(trace), []
+    for root, (scene, _) in zip(roots, stories, strict=True):
+        all_told.append(Told(scene, Recording(calls, str(root))))
+        require_recorded(all_told[-1], root)
+    return all_told
+
+
+def require_recorded(told, root):
+    """Requires that the recorded operations lead to what is really on the disk."""
+    state = told.disk.state(len(told.operations), CUT_SHORT)
+    recorded = {Path(root, name): state.contents[inode] for name, inode in state.files.items()}
+    assert recorded == files_in(root)
 
 
 @dataclass
