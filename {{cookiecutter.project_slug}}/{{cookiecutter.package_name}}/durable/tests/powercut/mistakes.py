@@ -77,7 +77,7 @@ MUTANTS = {
         "        bundle.copy(checkpoint, self.directory)\n",
     ): "training",
     Mutant(
-        "the log is written after the checkpoint",
+        "the log is not written before the checkpoint",
         "checkpoint/manager.py",
         "            if before is not None:\n                before()\n",
         "",
