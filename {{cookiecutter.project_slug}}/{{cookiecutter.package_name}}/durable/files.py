@@ -50,6 +50,12 @@ def append_text(path: epath.Path, text: str) -> None:
         raise
 
 
+def remove(path: epath.Path) -> None:
+    """Removes a file, if it is there; a power cut does not bring it back."""
+    path.unlink(missing_ok=True)
+    synchronize(path.parent)
+
+
 @contextmanager
 def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
     """Gives a temporary folder to fill; whole and safe on the disk, it becomes `folder`."""
@@ -61,6 +67,7 @@ def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
         yield temporary
         for path in Path(temporary).rglob("*"):
             synchronize(epath.Path(path))
+        synchronize(temporary)
         temporary.rename(folder)
         synchronize(folder.parent)
     finally:

@@ -44,7 +44,8 @@ def unpin(project: Project, common: Options, at: tyro.conf.Positional[str]) -> i
     paths, at = resolve(project.paths(common.root, common.run), at)
     checkpoint = paths.checkpoints / find(paths, at).name
     changed = bundle.is_pinned(checkpoint)
-    bundle.pin_file(checkpoint).unlink(missing_ok=True)
+    if changed:
+        files.remove(bundle.pin_file(checkpoint))
     return tell(common, checkpoint, pinned=False, changed=changed)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from ..errors import ConfigurationError
-from ..files import strict_json, write_bytes, write_text
+from ..files import make_folder, strict_json, write_bytes, write_text
 from .members import Member, newest_of
 
 if TYPE_CHECKING:  # no TensorFlow: `report` takes pictures from here
@@ -98,7 +98,7 @@ class EvaluationResult:
         drawn = {} if self.scores.figures is None else self.scores.figures.draw(self.title)
         told = [f"Saved the metrics and pictures in {self.folder}."]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             for name, figure in drawn.items():
                 file = self.folder / f"{name}.png"
                 if isinstance(figure, str):
@@ -131,7 +131,7 @@ def write_picture(file: epath.Path, figure: Figure) -> None:
         ConfigurationError: it cannot be written there.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         write_bytes(file, png(figure))
     except OSError as error:
         raise ConfigurationError(f"{file} cannot be written: {error}") from error

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..files import append_text, make_folder, strict_json, synchronize
 from .experiment import Hook
-from .history import EVENTS, rewind_log
+from .history import event_files, rewind_log
 from .paths import RunPaths
 from .settings import RunSettings
 from .trackers import start_tracking
@@ -42,9 +42,11 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         for hook in hooks:
             hook.on_start(step)
         self._path = paths.metrics
-        self._events = paths.tensorboard
+        earlier = event_files(paths.tensorboard)
         make_folder(paths.tensorboard)  # by us: TensorFlow's would not be a group's to write in
         self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
+        # Not the last by its name: the clock may have been put back.
+        self._events = [path for path in event_files(paths.tensorboard) if path not in earlier]
         synchronize(paths.tensorboard)  # which has a new file
         self._lines: list[str] = []
 
@@ -72,7 +74,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         append_text(self._path, "".join(self._lines))
         self._lines.clear()
         self._writer.flush()
-        for events in sorted(self._events.glob(f"{EVENTS}*"))[-1:]:
+        for events in self._events:
             synchronize(events)
         if self._tracking is not None:
             self._tracking.update()

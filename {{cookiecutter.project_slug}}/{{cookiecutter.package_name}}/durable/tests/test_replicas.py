@@ -236,7 +236,7 @@ def test_a_step_whose_gradients_are_not_finite_on_one_replica_is_dropped_by_all(
     strategy, data = start_strategy(config), images()
     with strategy.scope():
         task = Numbers(optimizer=scaled(keras.optimizers.SGD(0.01)))
-    state = TrainState(task, data.element_spec, config=config, strategy=strategy)
+    TrainState(task, data.element_spec, config=config, strategy=strategy)
     before = [weight.numpy() for weight in task.model.trainable_variables]
     (x, y) = next(iter(data.batches(0, 0, 1)))
     one_bad = (tf.concat([x[:4], x[4:] * np.float32(3e38)], 0), y)
