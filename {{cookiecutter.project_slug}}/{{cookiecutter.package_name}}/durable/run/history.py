@@ -7,7 +7,7 @@ from typing import Any
 
 from etils import epath
 
-from ..files import append_text, strict_json, write_text
+from ..files import append_text, exists, strict_json, write_text
 from .paths import RunPaths
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def lines_after(path: epath.Path, step: int) -> str:
 
 def rewind_lines(path: epath.Path, step: int) -> None:
     """Removes the lines after a step, and a last one that was cut short."""
-    if not path.exists():
+    if not exists(path):
         return
     lines = read_lines(path)
     steps = [step_of_line(line) for line in lines]
@@ -65,7 +65,7 @@ def rewind_lines(path: epath.Path, step: int) -> None:
 
 def read_lines(path: epath.Path) -> list[str]:
     """The lines of a file with their ends; none where there is no file."""
-    if not path.exists():
+    if not exists(path):
         return []
     return path.read_bytes().decode(errors="replace").splitlines(keepends=True)
 

@@ -1,15 +1,33 @@
 """What a run tells: metrics.jsonl and TensorBoard, rewound when it is resumed, and its progress."""
 
+import logging
+import os
+import socket
+import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from io import BytesIO
+from typing import Any
 
-import tensorflow as tf
 from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
 
-from ..files import append_text, make_folder, strict_json, synchronize, write_text
+from ..files import (
+    append_bytes,
+    append_text,
+    make_folder,
+    matching,
+    size_of,
+    strict_json,
+    synchronize,
+    write_text,
+)
 from .experiment import Hook
 from .history import lines_after, rewind_lines
 from .paths import RunPaths, SupersededPaths
@@ -19,6 +37,10 @@ from .trackers import start_tracking
 # What the names of TensorBoard's files begin with, and what those that were set aside do.
 EVENTS = "events.out.tfevents."
 SUPERSEDED_EVENTS = "events.out.superseded."
+HEAD_SIZE, FRAME_SIZE = 12, 16  # bytes before a record, and around it
+FLUSH_SECONDS = 120  # between two writes of the curves, where nothing is saved for longer
+
+log = logging.getLogger(__name__)
 
 
 class MetricsLog(AbstractContextManager["MetricsLog"]):
@@ -47,16 +69,12 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         for hook in hooks:
             hook.on_start(step)
         self._path = paths.metrics
-        self._events = paths.tensorboard
-        make_folder(paths.tensorboard)  # by us: TensorFlow's would not be a group's to write in
-        self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
-        synchronize(paths.tensorboard)  # which has a new file
+        self._curves = Curves(paths.tensorboard)
         self._lines: list[str] = []
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if error is None:
             self.flush()
-        self._writer.close()
         if self._tracking is not None:
             self._tracking.close(failed=error is not None)
 
@@ -64,9 +82,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         """Adds one line, and a point to each curve."""
         values = {"step": step, "epoch": epoch, **metrics, "time": round(time.time(), 3)}
         self._lines.append(strict_json(values) + "\n")
-        with self._writer.as_default(step=step):
-            for name, value in metrics.items():
-                tf.summary.scalar(name, value)
+        self._curves.add(step, metrics)
         for hook in self._hooks:
             hook.on_log(step, epoch, metrics)
             if epoch_ended:
@@ -76,19 +92,62 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         """Puts everything on the disk. A checkpoint comes after its log lines, never before."""
         append_text(self._path, "".join(self._lines))
         self._lines.clear()
-        self._writer.flush()
-        for events in event_files(self._events)[-1:]:
-            synchronize(events)
+        self._curves.flush()
         if self._tracking is not None:
             self._tracking.update()
+
+
+class Curves:
+    """The points of TensorBoard's curves, in a file of its own for each start.
+
+    Written by us: TensorFlow's writer goes on without a word after a write that failed, and leaves
+    half a record, behind which TensorBoard reads nothing any more.
+
+    Args:
+        folder: where TensorBoard looks for the file.
+    """
+
+    def __init__(self, folder: epath.Path) -> None:
+        self._folder = folder
+        self._path = folder / f"{EVENTS}{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._waiting = BytesIO()
+        self._records = RecordWriter(self._waiting)
+        self._add(file_version="brain.Event:2")
+        self._flushed = time.monotonic()
+        self.flush()
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds a point to each curve."""
+        for name, value in metrics.items():
+            self._add(step=step, summary=scalar_pb(name, value))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def _add(self, **content: Any) -> None:
+        self._records.write(Event(wall_time=time.time(), **content).SerializeToString())
+
+    def flush(self) -> None:
+        """Puts the points on the disk. Where that fails, it is told, and tried again next time."""
+        self._flushed = time.monotonic()
+        try:
+            append_bytes(self._path, self._waiting.getvalue())
+        except OSError as error:
+            log.warning(
+                "The curves in %s could not be written: %s. Going on; the next save tries again.",
+                self._folder,
+                error,
+            )
+            return
+        self._waiting.seek(0)
+        self._waiting.truncate()
 
 
 def rewind_log(paths: RunPaths, step: int) -> None:
     """Removes what was logged after a step. What a rewind had set aside is a log again."""
     rewind_lines(paths.metrics, step)
-    for events in sorted(paths.tensorboard.glob(f"{SUPERSEDED_EVENTS}*")):
+    for events in matching(paths.tensorboard, f"{SUPERSEDED_EVENTS}*"):
         events.rename(events.parent / events.name.replace(SUPERSEDED_EVENTS, EVENTS))
-    for left_over in paths.tensorboard.glob("*_temp"):
+    for left_over in matching(paths.tensorboard, "*_temp"):
         left_over.unlink()  # of a process that was killed while it did the next thing
     for events in event_files(paths.tensorboard):
         rewind_events(events, step)
@@ -109,16 +168,16 @@ def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
 
 def event_files(tensorboard: epath.Path) -> list[epath.Path]:
     """TensorBoard's files, oldest first."""
-    return sorted(tensorboard.glob(f"{EVENTS}*"))
+    return matching(tensorboard, f"{EVENTS}*")
 
 
 def rewind_events(path: epath.Path, step: int) -> None:
     """Removes the events after a step from a TensorBoard file, and what was cut short."""
     temporary = path.parent / f"{path.name}_temp"
-    with tf.io.TFRecordWriter(str(temporary)) as writer:
-        for record in whole_records(path):
-            if tf.compat.v1.Event.FromString(record).step <= step:
-                writer.write(record)
+    with temporary.open("wb") as file:
+        for record, event in whole_records(path):
+            if event.step <= step:
+                file.write(record)
     synchronize(temporary)
     temporary.replace(path)
     synchronize(path.parent)
@@ -126,21 +185,35 @@ def rewind_events(path: epath.Path, step: int) -> None:
 
 def copy_events(path: epath.Path, step: int, target: epath.Path) -> None:
     """Copies the events after a step, and the version of the file, to another TensorBoard file."""
-    with tf.io.TFRecordWriter(str(target)) as writer:
-        for record in whole_records(path):
-            event = tf.compat.v1.Event.FromString(record)
+    with target.open("wb") as file:
+        for record, event in whole_records(path):
             if event.step > step or event.HasField("file_version"):
-                writer.write(record)
+                file.write(record)
     synchronize(target)
     synchronize(target.parent)
 
 
-def whole_records(path: epath.Path) -> Iterator[bytes]:
-    """The records of a file, up to one that a killed process left unfinished."""
-    try:
-        yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    except tf.errors.DataLossError:
-        return
+def whole_records(path: epath.Path) -> Iterator[tuple[bytes, Event]]:
+    """The records of a TensorBoard file, up to one that a killed process left unfinished.
+
+    Each has its length before it and is followed by its checksum, as in all record files of
+    TensorFlow (https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details).
+
+    Returns:
+        Each as it is in the file, and the event in it.
+    """
+    left = size_of(path)
+    with path.open("rb") as file:
+        while left >= FRAME_SIZE:
+            head = file.read(HEAD_SIZE)
+            length, checksum = struct.unpack("<QI", head)
+            left -= length + FRAME_SIZE
+            if masked_crc32c(head[:8]) != checksum or left < 0:
+                return
+            content, tail = file.read(length), file.read(FRAME_SIZE - HEAD_SIZE)
+            if tail != struct.pack("<I", masked_crc32c(content)):
+                return
+            yield head + content + tail, Event.FromString(content)
 
 
 class Display(AbstractContextManager["Display"]):

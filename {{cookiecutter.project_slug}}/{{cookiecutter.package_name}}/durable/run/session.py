@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # What a file system without locks answers, as NFS without its lock daemon.
 LOCKS_NOT_SUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+# What does not tell that a folder is the wrong one.
+PASSING = {errno.EINTR, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC}
 
 
 class Signals(AbstractContextManager["Signals"]):
@@ -129,6 +131,9 @@ class RunLock(AbstractContextManager["RunLock"]):
                 "Wait for it, stop it, or start another run with --run NAME."
             ) from None
         except OSError as error:
+            if error.errno in PASSING:
+                remove_empty(self._made)
+                raise
             if error.errno in LOCKS_NOT_SUPPORTED:
                 log.warning(
                     "%s is where no file can be locked: a second process that trains this run "

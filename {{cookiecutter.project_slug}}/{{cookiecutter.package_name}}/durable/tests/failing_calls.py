@@ -109,9 +109,7 @@ def library():
 @contextmanager
 def failing(root, first, last, error, record=-1):
     """Makes the calls on paths below a root fail, from one number to another."""
-    library().arm(
-        os.fsencode(root), ctypes.c_long(first), ctypes.c_long(last), error, record
-    )
+    library().arm(os.fsencode(root), ctypes.c_long(first), ctypes.c_long(last), error, record)
     try:
         yield
     finally:
@@ -166,9 +164,9 @@ class Program:
             main = partial(self._train, arguments, root)
         else:
             main = partial(self._commands.main, [command, *arguments, "--root", str(root)])
-        with captured(self.folder) as printed:
-            with failing(root, **({"first": NEVER, "last": NEVER, "error": 0} | failure)):
-                code = exit_code_of(main)
+        failure = {"first": NEVER, "last": NEVER, "error": SHORT} | failure
+        with captured(self.folder) as printed, failing(root, **failure):
+            code = exit_code_of(main)
         end_locks(root)
         return Ended(code, *(path.read_text(errors="replace") for path in printed))
 
@@ -219,10 +217,10 @@ class Made:
 def end_locks(root):
     """Lets go of the locks below a folder, as the end of a process would."""
     gc.collect()
-    for entry in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # the listing's own
-            if os.readlink(f"/proc/self/fd/{entry}").startswith(f"{root}/runs/default/train.lock"):
-                os.close(int(entry))
+            if str(entry.readlink()).startswith(f"{root}/runs/default/train.lock"):
+                os.close(int(entry.name))
 
 
 def exit_code_of(main):
@@ -233,7 +231,7 @@ def exit_code_of(main):
         run_main(main)
     except SystemExit as ended:
         return ended.code
-    except BaseException:  # noqa: BLE001 - as Python would at the end of a process
+    except BaseException:
         traceback.print_exc()
         return 1
     return 0
@@ -277,7 +275,6 @@ class Proof:
         self.folder = folder
         self.program = Program(folder)
         self._bases = {name: folder / name for name in ("straight", "begun", "longer")}
-        run = self.program.run
         train = self._succeed
         train("straight", "train", "--max-steps", LAST, "--max-to-keep", 99)
         for base, steps, kept in (("begun", BEGUN, 2), ("longer", REWOUND_FROM, 9)):
@@ -360,7 +357,10 @@ class Proof:
         helpers = self.program.helpers
         require(not (run / "checkpoints/damaged").exists(), "set aside as damaged", ended)
         places = [run / "checkpoints", run / "checkpoints/best"]
-        places += [*run.glob("superseded/*/checkpoints"), *run.glob("superseded/*/checkpoints/best")]
+        places += [
+            *run.glob("superseded/*/checkpoints"),
+            *run.glob("superseded/*/checkpoints/best"),
+        ]
         found = {place: helpers.steps_in(place) for place in places}
         for place, steps in found.items():
             for step in steps:
@@ -427,25 +427,29 @@ def work(folder, options, number):
     """Tries the points of one of the processes; prints what is found, and how many there were."""
     proof = Proof(folder)
     points = points_of(proof)
-    order = random.Random(options.seed)  # noqa: S311
+    order = random.Random(options.seed)
     order.shuffle(points)
     chosen = points[: options.calls][number :: options.jobs]
     losses = 0
     began = time.monotonic()
     for point in chosen:
         try:
-            proof.check(point, random.Random(str(point)))  # noqa: S311
-        except Exception as loss:  # noqa: BLE001 - what cannot be read is lost, too
+            proof.check(point, random.Random(str(point)))
+        except Exception as loss:
             losses += 1
             print(f"LOSS {point}\n  {loss!s}", flush=True)
             if options.first:
                 break
-    print(f"{len(chosen)} of {len(points)} points, --seed {options.seed}: {losses} losses, {time.monotonic() - began:.0f} s", flush=True)
+    seconds = time.monotonic() - began
+    told = f"{len(chosen)} of {len(points)} points, --seed {options.seed}: {losses} losses"
+    print(f"{told}, {seconds:.0f} s", flush=True)
     return 1 if losses else 0
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--calls", type=int, help="how many points to try; all by default")
     parser.add_argument("--seed", type=int, default=1, help="chooses and orders them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
@@ -474,7 +478,7 @@ def main(arguments=None):
                 code = 2
                 try:
                     code = work(own, options, number)
-                except BaseException:  # noqa: BLE001
+                except BaseException:
                     traceback.print_exc()
                 finally:
                     sys.stdout.flush()
