@@ -13,21 +13,27 @@ import argparse
 import ctypes
 import errno
 import gc
+import importlib
 import itertools
 import json
 import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
+
+from .mutants import Mutant, project_with
 
 SOURCE = Path(__file__).with_suffix(".c")
 LIBRARY = "FAILING_CALLS"  # the variable that names what was made of it
@@ -53,6 +59,90 @@ SCENARIOS = (
     Scenario("start", None, ("train", "--max-steps", "2")),
     Scenario("resume", "begun", ("train", "--max-steps", "5")),
     Scenario("rewind", "longer", ("rewind", "2")),
+)
+
+
+# What each would let be lost; see `mutants.py`.
+MUTANTS = (
+    Mutant(
+        "what cannot be looked at counts as missing",
+        "files.py",
+        "with suppress(FileNotFoundError, NotADirectoryError):",
+        "with suppress(OSError):",
+    ),
+    Mutant(
+        "a folder that cannot be read counts as empty",
+        "files.py",
+        "    with suppress(FileNotFoundError):\n        return sorted(os",
+        "    with suppress(OSError):\n        return sorted(os",
+    ),
+    Mutant(
+        "half a line stays in a log",
+        "files.py",
+        "            os.truncate(path, before)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "what failed once is not read again",
+        "checkpoint/bundle.py",
+        "        mend(path)\n        require_readable(path)\n",
+        "        raise damage_from(path, ValueError()) from None\n",
+    ),
+    Mutant(
+        "what cannot be read is damaged",
+        "checkpoint/bundle.py",
+        "        raise UnreadableCheckpoint(checkpoint, error) from error\n\n\ndef attempt",
+        "        raise DamagedCheckpoint(checkpoint, str(error)) from error\n\n\ndef attempt",
+    ),
+    Mutant(
+        "a checkpoint that is moved is removed first",
+        "checkpoint/bundle.py",
+        "    target = copy(checkpoint, directory)\n    if is_pinned",
+        "    index_file(checkpoint).rename(index_file(directory / checkpoint.name))\n"
+        "    target = copy(checkpoint, directory)\n    if is_pinned",
+    ),
+    Mutant(
+        "what cannot be tidied up is a failed save",
+        "checkpoint/directory.py",
+        "            self.is_tidy = False\n",
+        "            raise\n",
+    ),
+    Mutant(
+        "points that could not be written are forgotten",
+        "run/log.py",
+        "            return\n        self._waiting.seek(0)",
+        "        self._waiting.seek(0)",
+    ),
+    Mutant(
+        "curves that cannot be written end in an error",
+        "run/log.py",
+        '        except OSError as error:\n            log.warning(\n                "The curves',
+        '        except IndexError as error:\n            log.warning(\n                "The curves',
+    ),
+    Mutant(
+        "what the system refuses ends in a traceback",
+        "run/session.py",
+        '    except (UserError, OSError) as error:\n        if "--debug"',
+        '    except UserError as error:\n        if "--debug"',
+    ),
+    Mutant(
+        "a lock that fails is a lock of another process",
+        "run/session.py",
+        "        except Timeout:\n            raise RunLocked",
+        "        except (Timeout, OSError):\n            raise RunLocked",
+    ),
+    Mutant(
+        "what a rewind that failed has left stays",
+        "run/rewind.py",
+        "            Directory(folder).sweep()\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "a save that fails is reported as a save",
+        "checkpoint/saver.py",
+        "            bundle.clear_unfinished(path)\n        raise\n",
+        "            bundle.clear_unfinished(path)\n",
+    ),
 )
 
 
@@ -351,10 +441,13 @@ class Proof:
         require("damaged" not in ended.output + ended.errors, "called damaged", ended)
         if point.error == SHORT:
             require(ended.code == 0, "a short read or write is no error", ended)
+        if point.scenario.name != "rewind" and "/tensorboard/" in point.call.path:
+            is_tolerated = not point.for_ever and "_temp" not in point.call.path
+            require(not is_tolerated or "Saving" not in ended.errors, "no failed save", ended)
 
     def _check_kept(self, point, run, saved, ended):
         """What was there before, or was reported as saved since, is there, and nothing is worse."""
-        helpers = self.program.helpers
+        helpers, scenario = self.program.helpers, point.scenario.name
         require(not (run / "checkpoints/damaged").exists(), "set aside as damaged", ended)
         places = [run / "checkpoints", run / "checkpoints/best"]
         places += [
@@ -367,11 +460,16 @@ class Proof:
                 values = helpers.saved_values(place / f"ckpt-{step}")
                 require(values == self.values[step], f"{place}/ckpt-{step} is another", ended)
         steps = {step for place, steps in found.items() if place.name != "best" for step in steps}
+        if not point.for_ever:  # else what failed could not even be removed
+            before = {"start": [], "resume": [PINNED, 2, BEGUN]}.get(scenario, steps)
+            require(
+                steps <= {*before, *saved}, f"{sorted(steps)} are there, and {saved} saved", ended
+            )
         kept = {
             "start": saved[-2:],
             "resume": [PINNED, *[2, BEGUN, *saved][-2:]],
             "rewind": range(1, REWOUND_FROM + 1),
-        }[point.scenario.name]
+        }[scenario]
         require(steps >= set(kept), f"of {list(kept)} there are {sorted(steps)}", ended)
         if point.scenario.base:
             require((run / f"checkpoints/ckpt-{PINNED}.pinned").exists(), "no longer pinned", ended)
@@ -411,9 +509,13 @@ def admits(call, error):
     return call.by_path if error == errno.EACCES else bool(call.kind & kinds.get(error, -1))
 
 
-def points_of(proof):
-    """Everything that can fail."""
-    return [
+def points_of(proof, seed):
+    """Everything that can fail, in an order that a seed makes.
+
+    Calls that do the same to files of the same kind come one from each such group, then a second
+    one from each, and so on: few points are spread over all of them.
+    """
+    points = [
         Point(scenario, call, error, for_ever)
         for scenario in SCENARIOS
         for call in proof.calls(scenario)
@@ -421,71 +523,143 @@ def points_of(proof):
         if admits(call, error)
         for for_ever in ((False,) if error in (errno.EINTR, SHORT) else (False, True))
     ]
+    random.Random(seed).shuffle(points)
+    seen = Counter()
+    turns = []
+    for point in points:
+        group = (point.scenario.name, point.call.kind, re.sub(r"[\d.]+", "", point.call.path))
+        turns.append(seen[group])
+        seen[group] += 1
+    order = sorted(range(len(points)), key=turns.__getitem__)
+    return [points[number] for number in order], len(seen)
 
 
-def work(folder, options, number):
-    """Tries the points of one of the processes; prints what is found, and how many there were."""
+def work(folder, options, number=0, jobs=1):
+    """Tries the points of one of several processes; prints what is found, and gives how many."""
+    folder.mkdir()
     proof = Proof(folder)
-    points = points_of(proof)
-    order = random.Random(options.seed)
-    order.shuffle(points)
-    chosen = points[: options.calls][number :: options.jobs]
-    losses = 0
-    began = time.monotonic()
+    points, groups = points_of(proof, options.seed)
+    chosen = points[: options.calls][number::jobs]
+    began, tried, losses = time.monotonic(), 0, 0
     for point in chosen:
+        tried += 1
         try:
             proof.check(point, random.Random(str(point)))
-        except Exception as loss:
+        except Exception as loss:  # what cannot be read is lost, too
             losses += 1
-            print(f"LOSS {point}\n  {loss!s}", flush=True)
-            if options.first:
+            print(f"LOST {point}\n  {loss!s}", flush=True)
+            if options.mutants:
                 break
     seconds = time.monotonic() - began
-    told = f"{len(chosen)} of {len(points)} points, --seed {options.seed}: {losses} losses"
-    print(f"{told}, {seconds:.0f} s", flush=True)
-    return 1 if losses else 0
+    print(
+        f"{tried} of {len(points)} points in {groups} groups, --seed {options.seed}: "
+        f"{losses} losses, {seconds:.0f} s",
+        flush=True,
+    )
+    return losses
 
 
-def main(arguments=None):
+def in_a_process(function, *arguments):
+    """Begins to call a function in a process that ends with this one; gives its number."""
+    parent = os.getpid()
+    process = os.fork()
+    if process:
+        return process
+    code = 2
+    try:
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() == parent:
+            code = min(1, function(*arguments))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def ended(process):
+    """Waits for a process, and gives its exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def work_with(mutant, folder, options):
+    """Tries the points on code with a mistake in it."""
+    package = __package__.split(".")[0]
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        del sys.modules[name]
+    sys.path.insert(0, str(project_with(mutant, folder / "code")))
+    program = importlib.import_module(f"{__package__}.failing_calls")
+    print(f"{mutant.mistake}, in {program.__file__.partition(str(folder))[2] and mutant.file}:")
+    return program.work(folder / "work", options)
+
+
+def try_mutants(folder, options):
+    """Tries each mistake, and gives the code to exit with: 1 where one was not found."""
+    missed = []
+    for number, mutant in enumerate(MUTANTS[: options.mutants]):
+        own = folder / f"mutant{number}"
+        own.mkdir()
+        if ended(in_a_process(work_with, mutant, own, options)) != 1:
+            missed.append(mutant.mistake)
+        shutil.rmtree(own)
+    print(f"{len(MUTANTS[: options.mutants]) - len(missed)} mistakes were found, not: {missed}")
+    return 1 if missed else 0
+
+
+def preload(folder):
+    """Makes the library, and starts this program again with it."""
+    made = compiled(folder)
+    if made is None:
+        sys.exit("This needs Linux and a compiler for C.")
+    os.environ |= {LIBRARY: str(made), "LD_PRELOAD": str(made), "TF_CPP_MIN_LOG_LEVEL": "2"}
+    # Many processes with many threads each would wait for each other.
+    os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
+    os.execv(
+        sys.executable,
+        [  # noqa: S606
+            sys.executable,
+            "-m",
+            __spec__.name,
+            *sys.argv[1:],
+        ],
+    )
+
+
+def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--calls", type=int, help="how many points to try; all by default")
     parser.add_argument("--seed", type=int, default=1, help="chooses and orders them")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
-    parser.add_argument("--first", action="store_true", help="end with the first loss")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        if LIBRARY not in os.environ:
-            made = compiled(folder)
-            if made is None:
-                sys.exit("This needs Linux and a compiler for C.")
-            environment = {LIBRARY: str(made), "LD_PRELOAD": str(made), "TF_CPP_MIN_LOG_LEVEL": "2"}
-            environment |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-            command = [sys.executable, "-m", __spec__.name, *(arguments or sys.argv[1:])]
-            return subprocess.run(command, env=os.environ | environment, check=False).returncode
-        from ..run.session import prepare_process  # noqa: PLC0415
+    parser.add_argument(
+        "--mutants", type=int, nargs="?", const=len(MUTANTS), default=0, metavar="N",
+        help="try the code with each of N mistakes in it; all of them by default",
+    )  # fmt: skip
+    options = parser.parse_args()
+    if LIBRARY not in os.environ:
+        preload(tempfile.mkdtemp(prefix="failing_calls"))
+    folder = Path(os.environ[LIBRARY]).parent
+    try:
+        import_module_of_tensorflow()
+        if options.mutants:
+            return try_mutants(folder, options)
+        numbers = range(options.jobs)
+        processes = [
+            in_a_process(work, folder / str(number), options, number, options.jobs)
+            for number in numbers
+        ]
+        return max(map(ended, processes), key=abs)
+    finally:
+        shutil.rmtree(folder)
 
-        prepare_process()
-        from .program import commands, training  # noqa: F401, PLC0415
 
-        processes = []
-        for number in range(options.jobs):
-            process = os.fork()
-            if process == 0:
-                own = Path(folder, str(number))
-                own.mkdir()
-                code = 2
-                try:
-                    code = work(own, options, number)
-                except BaseException:
-                    traceback.print_exc()
-                finally:
-                    sys.stdout.flush()
-                    os._exit(code)
-            processes.append(process)
-        codes = [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes]
-        return max(codes, key=abs)
+def import_module_of_tensorflow():
+    """Imports what takes long, once for all processes."""
+    from ..run.session import prepare_process  # noqa: PLC0415
+
+    prepare_process()
+    from .program import commands, training  # noqa: F401, PLC0415
 
 
 if __name__ == "__main__":
