@@ -45,7 +45,7 @@ GROUPS = {
 }
 MADE_FOR_PROJECT = {"import", "data"}  # their flags are its settings
 TRAINING = {"sweep", "torture"}  # what stands after -- is for train.py
-READING = {"list", "show", "verify", "diff", "report", "export"}  # beside a trainer, say
+READING = {"list", "show", "verify", "diff", "report", "export", "pin"}  # beside a trainer
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 

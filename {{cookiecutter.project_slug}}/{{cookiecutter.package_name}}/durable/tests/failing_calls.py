@@ -20,7 +20,6 @@ import os
 import random
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+from .helpers import end_with_parent
 from .mutants import Mutant, project_with
 
 SOURCE = Path(__file__).with_suffix(".c")
@@ -116,8 +116,8 @@ MUTANTS = (
     Mutant(
         "curves that cannot be written end in an error",
         "run/log.py",
-        '        except OSError as error:\n            log.warning(\n                "The curves',
-        '        except IndexError as error:\n            log.warning(\n                "The curves',
+        "        except OSError as error:\n            log.warning(\n",
+        "        except IndexError as error:\n            log.warning(\n",
     ),
     Mutant(
         "what the system refuses ends in a traceback",
@@ -561,15 +561,13 @@ def work(folder, options, number=0, jobs=1):
 
 def in_a_process(function, *arguments):
     """Begins to call a function in a process that ends with this one; gives its number."""
-    parent = os.getpid()
     process = os.fork()
     if process:
         return process
     code = 2
     try:
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() == parent:
-            code = min(1, function(*arguments))
+        end_with_parent()
+        code = min(1, function(*arguments))
     except BaseException:
         traceback.print_exc()
     finally:
@@ -614,15 +612,8 @@ def preload(folder):
     os.environ |= {LIBRARY: str(made), "LD_PRELOAD": str(made), "TF_CPP_MIN_LOG_LEVEL": "2"}
     # Many processes with many threads each would wait for each other.
     os.environ |= {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1"}
-    os.execv(
-        sys.executable,
-        [  # noqa: S606
-            sys.executable,
-            "-m",
-            __spec__.name,
-            *sys.argv[1:],
-        ],
-    )
+    again = [sys.executable, "-m", __spec__.name, *sys.argv[1:]]
+    os.execv(sys.executable, again)  # noqa: S606
 
 
 def main():
