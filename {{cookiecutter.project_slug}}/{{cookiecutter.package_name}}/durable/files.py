@@ -195,6 +195,11 @@ def require_usable(path: epath.PathLike) -> None:
             f"{os.fspath(path)[:80]}… cannot hold checkpoints: its name has more than {LONGEST} "
             "bytes, and what is in it would be out of reach. Give another folder."
         )
+    if not is_remote(path) and os.fsencode(path) != os.fspath(path).encode(errors="replace"):
+        raise ConfigurationError(
+            f"{path} cannot hold checkpoints: for TensorFlow, its name must be UTF-8, and what it "
+            "is here depends on the locale. Set PYTHONUTF8=1, or give another folder."
+        )
     if found := sorted(set(os.fspath(path)) & set("*?[" + ("\\" if os.name == "posix" else ""))):
         raise ConfigurationError(
             f"{path} cannot hold checkpoints: TensorFlow takes for a pattern what has "

@@ -90,9 +90,23 @@ def expect_signals() -> None:
     Importing TensorFlow takes seconds. There is nothing to save yet: SIGUSR1 is left unheard, and
     Ctrl-C ends the process without a traceback.
     """
+    open_streams()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def open_streams() -> None:
+    """Opens those of the standard streams that were closed, as by `train.py >&-`, to nowhere.
+
+    A file that is opened later would get the number of such a stream, and what TensorFlow prints.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def prepare_process() -> None:
