@@ -498,7 +498,13 @@ class Proof:
 
 
 def admits(call, error):
-    """Whether a call can fail with an error, as the library has it."""
+    """Whether a call can fail with an error, as the library has it.
+
+    Reads of an index by TensorFlow are left out: where one fails, its own reader ends the process
+    by a segmentation fault (2.21), which is no more than a kill, and cannot be told in a line.
+    """
+    if call.name.startswith("pread") and call.path.endswith(".index") and error != SHORT:
+        return False
     _, opens, reads, takes_space, syncs, _, locks, _, shortens = (1 << bit for bit in range(9))
     kinds = {
         SHORT: shortens,
@@ -577,7 +583,10 @@ def in_a_process(function, *arguments):
 
 def ended(process):
     """Waits for a process, and gives its exit code."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if code < 0:
+        print(f"LOST a process to signal {-code}", flush=True)
+    return code
 
 
 def work_with(mutant, folder, options):

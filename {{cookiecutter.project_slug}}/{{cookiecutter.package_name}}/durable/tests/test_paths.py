@@ -1,5 +1,7 @@
 """Paths: absolute, and all below one root."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
