@@ -7,7 +7,9 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatchcase
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +29,35 @@ def write_text(path: epath.Path, text: str) -> None:
 def write_bytes(path: epath.Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
     temporary = path.parent / f"{path.name}{TEMPORARY}"
-    temporary.write_bytes(content)
-    synchronize(temporary)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(content)
+        synchronize(temporary)
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):  # of a disk that fails, the first error says more
+            temporary.unlink(missing_ok=True)
+        raise
     synchronize(path.parent)
 
 
 def append_text(path: epath.Path, text: str) -> None:
+    """Adds to the end of a text file, all of it or nothing."""
+    append_bytes(path, text.encode())
+
+
+def append_bytes(path: epath.Path, content: bytes) -> None:
     """Adds to the end of a file, all of it or nothing."""
     make_folder(path.parent)
-    is_new = not path.exists()
+    is_new = not exists(path)
     before = 0 if is_new else size_of(path)
     try:
-        with path.open("a") as file:
-            file.write(text)
+        with path.open("ab") as file:
+            file.write(content)
         synchronize(path)
         if is_new:
             synchronize(path.parent)
     except OSError:
-        if path.exists():
+        with suppress(OSError):  # it may not be there, or not be writable any more
             os.truncate(path, before)
         raise
 
@@ -56,11 +68,35 @@ def remove(path: epath.Path) -> None:
     synchronize(path.parent)
 
 
+def exists(path: epath.Path) -> bool:
+    """Whether a file or folder is there.
+
+    Raises:
+        OSError: that cannot be told at present. It must not count as missing: what is done about
+            that may remove what belongs to it.
+    """
+    if is_remote(path):
+        return path.exists()
+    with suppress(FileNotFoundError, NotADirectoryError):
+        os.stat(path)  # noqa: PTH116
+        return True
+    return False
+
+
+def matching(folder: epath.Path, pattern: str) -> list[epath.Path]:
+    """The files and folders in a folder whose names have a form, sorted, as `glob` gives them.
+
+    Raises:
+        OSError: the folder cannot be read at present; `glob` would find nothing.
+    """
+    return [folder / name for name in entry_names(folder) if fnmatchcase(name, pattern)]
+
+
 @contextmanager
 def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
     """Gives a temporary folder to fill; whole and safe on the disk, it becomes `folder`."""
     temporary = temporary_folder(folder)
-    if temporary.exists():
+    if exists(temporary):
         temporary.rmtree()  # of a process that was killed
     make_folder(temporary)
     try:
@@ -71,7 +107,7 @@ def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
         temporary.rename(folder)
         synchronize(folder.parent)
     finally:
-        if temporary.exists():
+        if exists(temporary):
             temporary.rmtree()
 
 
@@ -107,7 +143,7 @@ def temporary_folder(checkpoint: epath.Path) -> epath.Path:
 
 def make_folder(folder: epath.Path) -> None:
     """Makes a folder and those above it, safe on the disk; without that, what is in it is not."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    missing = list(takewhile(lambda path: not exists(path), (folder, *folder.parents)))
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:
         synchronize(made.parent)
@@ -131,7 +167,7 @@ def require_space(directory: epath.Path, size: int) -> None:
     """Raises OSError if a local disk has less than `size` bytes free."""
     if is_remote(directory):
         return
-    existing = next(folder for folder in (directory, *directory.parents) if folder.exists())
+    existing = next(folder for folder in (directory, *directory.parents) if exists(folder))
     free = shutil.disk_usage(existing).free
     if free < size:
         reason = f"{os.strerror(errno.ENOSPC)}: {size} bytes are needed, {free} are free"
@@ -170,6 +206,11 @@ def require_usable(path: epath.PathLike) -> None:
         raise ConfigurationError(
             f"{os.fspath(path)[:80]}… cannot hold checkpoints: its name has more than {LONGEST} "
             "bytes, and what is in it would be out of reach. Give another folder."
+        )
+    if not is_remote(path) and os.fsencode(path) != os.fspath(path).encode(errors="replace"):
+        raise ConfigurationError(
+            f"{path} cannot hold checkpoints: for TensorFlow, its name must be UTF-8, and what it "
+            "is here depends on the locale. Set PYTHONUTF8=1, or give another folder."
         )
     if found := sorted(set(os.fspath(path)) & set("*?[" + ("\\" if os.name == "posix" else ""))):
         raise ConfigurationError(

@@ -73,13 +73,13 @@ def index_file(checkpoint: epath.Path) -> epath.Path:
 
 def data_files(checkpoint: epath.Path) -> list[epath.Path]:
     """The files that hold the values, as far as they are there."""
-    return sorted(checkpoint.parent.glob(f"{checkpoint.name}.data-*"))
+    return files.matching(checkpoint.parent, f"{checkpoint.name}.data-*")
 
 
 def files_of(checkpoint: epath.Path) -> list[epath.Path]:
     """The data files and then the index, as far as they are there."""
     index = index_file(checkpoint)
-    return [*data_files(checkpoint), *([index] if index.exists() else [])]
+    return [*data_files(checkpoint), *([index] if files.exists(index) else [])]
 
 
 def size_of(checkpoint: epath.Path) -> int:
@@ -158,7 +158,7 @@ def damage_from(checkpoint: epath.PathLike, error: Exception) -> DamagedCheckpoi
 
 def is_whole(checkpoint: epath.Path) -> bool:
     """Whether all files are there; what is in them is another question."""
-    return index_file(checkpoint).exists() and bool(data_files(checkpoint))
+    return files.exists(index_file(checkpoint)) and bool(data_files(checkpoint))
 
 
 def pin_file(checkpoint: epath.Path) -> epath.Path:
@@ -173,7 +173,7 @@ def is_there(checkpoint: epath.Path) -> bool:
 
 def is_pinned(checkpoint: epath.Path) -> bool:
     """Whether retention leaves a checkpoint alone."""
-    return pin_file(checkpoint).exists()
+    return files.exists(pin_file(checkpoint))
 
 
 def split(sizes: Mapping[str, int], count: int) -> list[list[str]]:
@@ -206,7 +206,7 @@ def copy(checkpoint: epath.Path, directory: epath.Path) -> epath.Path:
     files.make_folder(directory)
     temporary.mkdir(exist_ok=True)
     around = (checkpoint.parent, checkpoint.parent.parent)
-    is_sharing = any((folder / shared.FOLDER).exists() for folder in around)
+    is_sharing = any(files.exists(folder / shared.FOLDER) for folder in around)
     links = shared.bring(checkpoint, directory) if is_sharing else {}
     for file in files_of(checkpoint):
         if file.name in links:
@@ -229,11 +229,11 @@ def move(checkpoint: epath.Path, directory: epath.Path) -> None:
 
 def clear_unfinished(checkpoint: epath.Path) -> None:
     """Removes what an interrupted save or removal left of a checkpoint; a finished one stays."""
-    if not index_file(checkpoint).exists():
+    if not files.exists(index_file(checkpoint)):
         for file in data_files(checkpoint):
             file.unlink()
         pin_file(checkpoint).unlink(missing_ok=True)
-    if files.temporary_folder(checkpoint).exists():
+    if files.exists(files.temporary_folder(checkpoint)):
         files.temporary_folder(checkpoint).rmtree()
 
 
@@ -249,9 +249,9 @@ def set_aside(checkpoint: epath.Path) -> epath.Path:
     folder = checkpoint.parent / DAMAGED
     files.make_folder(folder)
     pin = pin_file(checkpoint)
-    for file in [*files_of(checkpoint), *([pin] if pin.exists() else [])]:
+    for file in [*files_of(checkpoint), *([pin] if files.exists(pin) else [])]:
         target, number = folder / file.name, 0
-        while target.exists():
+        while files.exists(target):
             number += 1
             target = folder / f"{file.name}.{number}"
         file.rename(target)

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from etils import epath
@@ -27,6 +27,9 @@ class Directory:
         folder: the directory; it need not be there yet.
         name: the part of the checkpoints' names before the step.
 
+    Attributes:
+        is_tidy: whether nothing is left in it of saves that were killed or failed.
+
     Raises:
         ConfigurationError: the folder's name is a pattern to TensorFlow, or it is on storage that
             cannot be used here.
@@ -37,6 +40,7 @@ class Directory:
         files.require_usable(path)
         self.folder = epath.Path(path)
         self.name = name
+        self.is_tidy = False
 
     def found(self) -> list[epath.Path]:
         """Every checkpoint that at least one file belongs to, oldest first."""
@@ -67,27 +71,36 @@ class Directory:
 
     def tidy(self) -> None:
         """Removes what killed saves left, and puts the state file right."""
-        if self.folder.exists():
+        if files.exists(self.folder):
             self.sweep()
             repair_state(self.folder, self.whole())
 
-    def tidy_for(self, best: Best | None) -> bool:
-        """Tidies this directory and that of the best; tells whether that was possible."""
-        # None is a reason not to save.
-        storage = files.storage_errors(self.folder)
-        failures: tuple[type[Exception], ...] = (*storage, UnreadableCheckpoint)
+    def tidy_for(self, best: Best | None) -> None:
+        """Tidies this directory and that of the best, if that is possible."""
+        failures = (*files.storage_errors(self.folder), UnreadableCheckpoint)
         try:
             self.tidy()
             if best is not None:
                 Directory(best.directory, self.name).sweep()
         except failures as error:
             log.warning("What killed saves left in %s could not be removed: %s", self.folder, error)
-            return False
-        return True
+        else:
+            self.is_tidy = True
+
+    @contextmanager
+    def tidying_up(self, saved: epath.Path) -> Iterator[None]:
+        """Tells errors of what is done after a save, which does the checkpoint no harm."""
+        try:
+            yield
+        except (*files.storage_errors(self.folder), UnreadableCheckpoint) as error:
+            self.is_tidy = False
+            log.warning(
+                "Tidying up after %s failed: %s. The next save tries again.", saved.name, error
+            )
 
     def sweep(self) -> None:
         """Removes what killed saves and removals of these checkpoints left, and nothing else."""
-        if not self.folder.exists():
+        if not files.exists(self.folder):
             return
         name = re.escape(self.name)
         left_over = re.compile(rf"({name}-\d+){files.TEMPORARY}")
@@ -98,7 +111,7 @@ class Directory:
                 bundle.clear_unfinished(self.folder / match[1])
             elif own_text.fullmatch(entry.name) and entry.is_file():
                 entry.unlink()
-        if (self.folder / shared.FOLDER).exists():
+        if files.exists(self.folder / shared.FOLDER):
             shared.clear_unfinished(self.folder, self.name)
 
     def prune(self, retention: Retention, saved: epath.Path) -> None:
@@ -119,7 +132,7 @@ class Directory:
 
     def _sweep_shared(self) -> None:
         """Removes the shards that nothing in this directory and in those inside of it takes."""
-        if not (self.folder / shared.FOLDER).exists():
+        if not files.exists(self.folder / shared.FOLDER):
             return
         names, used = shared.names_in(self.folder, self.name), set[str]()
         for folder in self._with_those_inside():
@@ -157,11 +170,18 @@ class Directory:
 
 
 def recorded_checkpoints(directory: epath.Path) -> list[epath.Path]:
-    """The checkpoints that the state file names, as far as it can be read."""
+    """The checkpoints that the state file names, as far as it makes sense.
+
+    Raises:
+        UnreadableCheckpoint: it cannot be read at present.
+    """
     state = directory / STATE_FILE
-    if not state.exists():
-        return []
-    text = state.read_bytes().decode(errors="replace")
+    try:
+        if not files.exists(state):
+            return []
+        text = state.read_bytes().decode(errors="replace")
+    except OSError as error:
+        raise UnreadableCheckpoint(state, error) from error
     names = re.findall(r'^all_model_checkpoint_paths: "(?:.*/)?([^"/]+-\d+)"', text, re.MULTILINE)
     return [directory / name for name in names]
 
@@ -177,12 +197,12 @@ def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
         lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
     text = "".join(f"{line}\n" for line in lines)
     state = directory / STATE_FILE
-    if not state.exists() or state.read_bytes() != text.encode():
+    if not files.exists(state) or state.read_bytes() != text.encode():
         files.write_text(state, text)
 
 
 def repair_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
     """Makes the state file name the checkpoints that are there, and readable in any case."""
     named = checkpoints or recorded_checkpoints(directory)
-    if named or (directory / STATE_FILE).exists():
+    if named or files.exists(directory / STATE_FILE):
         write_state(directory, named)

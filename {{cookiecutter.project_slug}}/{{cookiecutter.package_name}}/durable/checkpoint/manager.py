@@ -103,7 +103,6 @@ class CheckpointManager(tf.train.CheckpointManager):
         self.origin: Origin | None = None
         self.card: Card | None = None
         self._newest: epath.Path | None = None
-        self._is_tidy = False
         make_readable(self._files)
         super().__init__(
             checkpoint,
@@ -181,15 +180,15 @@ class CheckpointManager(tf.train.CheckpointManager):
             return None
         number = self._number(checkpoint_number, step)
         path = self._files.folder / f"{self._files.name}-{number}"
-        if not self._is_tidy:  # here and not sooner: who only reads must not disturb who saves
-            self._is_tidy = self._files.tidy_for(self._best)
-        if bundle.files_of(path):
-            raise CheckpointExists(path)
+        if not self._files.is_tidy:  # here and not sooner: who only reads must not disturb
+            self._files.tidy_for(self._best)
         # TensorFlow's own `Checkpoint.save` goes on counting from here.
         self.checkpoint.save_counter.assign(number)
         self._refresh()
         metrics = dict(metrics or {})
         with self._failures:
+            if bundle.files_of(path):
+                raise CheckpointExists(path)
             if before is not None:
                 before()
             if epoch is None and self._steps_per_epoch:
@@ -207,6 +206,7 @@ class CheckpointManager(tf.train.CheckpointManager):
                 self._failures.end()
             self.card, self._last_step = card, step
             return str(path)
+        self._files.is_tidy = False
         return None
 
     def _is_due(self, step: int | None, *, check_interval: bool) -> bool:
@@ -247,12 +247,14 @@ class CheckpointManager(tf.train.CheckpointManager):
         self._failures.raise_last()
 
     def _after_save(self, path: epath.Path, metrics: Mapping[str, float]) -> None:
-        if self._newest is not None and not bundle.is_whole(self._newest):
-            log.warning("%s was saved and is no longer there. Going on.", self._newest)
-        self._newest = path
-        if self._best is not None:
-            self._best.keep_if_better(path, metrics)
-        self._files.prune(self._retention, saved=path)
+        with self._files.tidying_up(path):
+            bundle.clear_unfinished(path)
+            newest, self._newest = self._newest, path
+            if newest is not None and not bundle.is_whole(newest):
+                log.warning("%s was saved and is no longer there. Going on.", newest)
+            if self._best is not None:
+                self._best.keep_if_better(path, metrics)
+            self._files.prune(self._retention, saved=path)
 
     def restore_or_initialize(self) -> str | None:
         """Restores the newest usable checkpoint.

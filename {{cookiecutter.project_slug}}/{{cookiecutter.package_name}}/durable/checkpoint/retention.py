@@ -92,7 +92,7 @@ class Best:
 
     def _compare(self, checkpoint: epath.Path, metrics: Mapping[str, float]) -> None:
         value = metrics.get(self.metric, math.nan)
-        if math.isnan(value) or (self.directory / f"{checkpoint.name}.index").exists():
+        if math.isnan(value) or files.exists(bundle.index_file(self.directory / checkpoint.name)):
             return
         found = bundle.find_checkpoints(self.directory, checkpoint.name.rpartition("-")[0])
         cards = {kept: card_if_any(kept) for kept in found}

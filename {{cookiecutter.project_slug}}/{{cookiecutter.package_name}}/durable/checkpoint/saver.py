@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 
 import tensorflow as tf
@@ -12,7 +12,7 @@ from etils import epath
 from google.protobuf import text_format
 
 from .. import files
-from ..errors import SaveFailed, UnreadableCheckpoint
+from ..errors import SaveFailed
 from . import bundle, shared, unchanged
 from .bundle import SHARD_BYTES
 from .card import Card
@@ -54,7 +54,7 @@ class Saver:
         Args:
             path: of the checkpoint.
             card: its description.
-            afterwards: called once it is on the disk.
+            afterwards: called once it is on the disk; its temporary folder is still there.
 
         Returns:
             Whether it is there already; in the background it is not.
@@ -165,14 +165,11 @@ def write(snapshot: Snapshot, path: epath.Path, card: Card, afterwards: Callable
         snapshot.write(temporary / path.name, card)
         bundle.put_in_place(temporary / path.name, path)
     except BaseException:  # it may be there, and not be safe on the disk
-        bundle.index_file(path).unlink(missing_ok=True)
+        with suppress(OSError):  # what is left goes with the next save
+            bundle.index_file(path).unlink(missing_ok=True)
+            bundle.clear_unfinished(path)
         raise
-    finally:
-        bundle.clear_unfinished(path)
-    try:
-        afterwards()
-    except (*SAVING_ERRORS, UnreadableCheckpoint) as error:  # the checkpoint itself is safe
-        log.warning("Tidying up after %s failed: %s. The next save tries again.", path.name, error)
+    afterwards()
 
 
 def write_shard(prefix: str, values: Mapping[str, tf.Tensor]) -> None:

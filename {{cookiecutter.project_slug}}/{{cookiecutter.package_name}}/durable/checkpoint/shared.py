@@ -51,7 +51,7 @@ def parts_of(shard: epath.Path) -> list[epath.Path]:
 
 def is_whole(shard: epath.Path) -> bool:
     """Whether the files of a shard, or of its second copy, are there."""
-    return all(part.exists() for part in parts_of(shard))
+    return all(files.exists(part) for part in parts_of(shard))
 
 
 def is_good(shard: epath.Path) -> bool:
@@ -90,7 +90,7 @@ def links_of(checkpoint: epath.Path) -> dict[str, str]:
         return {}
     counts = [
         file.name.rpartition("-of-")[2]
-        for file in checkpoint.parent.glob(f"{checkpoint.name}.data-*-of-*")
+        for file in files.matching(checkpoint.parent, f"{checkpoint.name}.data-*-of-*")
     ]
     if not names or not counts:
         return {}
@@ -116,7 +116,7 @@ def find(directory: epath.Path, name: str) -> epath.Path | None:
 def filled(shard: epath.Path) -> Iterator[epath.Path]:
     """Gives a temporary place to write a shard to; then it is in its own, safe on the disk."""
     folder = files.temporary_folder(shard)
-    if folder.exists():
+    if files.exists(folder):
         folder.rmtree()  # of a process that was killed
     files.make_folder(folder)
     try:
@@ -199,7 +199,7 @@ def mend(checkpoint: epath.Path) -> None:
         if shard is None or not repair(shard) or is_same(file, data_of(shard)):
             continue
         home = shard.parent.parent
-        links = [*home.glob("*.data-*"), *home.glob("*/*.data-*")] if file.exists() else []
+        links = [*home.glob("*.data-*"), *home.glob("*/*.data-*")] if files.exists(file) else []
         for damaged in {file, *(link for link in links if is_link(link, file))}:
             put_link(data_of(shard), damaged)
 
@@ -234,7 +234,7 @@ def repair(shard: epath.Path) -> bool:
 
 def is_same(file: epath.Path, data: epath.Path) -> bool:
     """Whether a data file is a link to another one, or an undamaged copy."""
-    return file.exists() and (is_link(file, data) or filecmp.cmp(file, data, shallow=False))
+    return files.exists(file) and (is_link(file, data) or filecmp.cmp(file, data, shallow=False))
 
 
 def is_link(file: epath.Path, other: epath.Path) -> bool:

@@ -11,7 +11,8 @@ from ..errors import ConfigurationError
 from ..evaluation.averaging import average, keep_average
 from ..evaluation.members import Member, find_member, find_members
 from ..evaluation.results import EvaluationResult
-from ..evaluation.scoring import Scores, load_task, open_data, score
+from ..evaluation.scoring import Scores, load, load_task, open_data, score
+from ..run.rebuild import rebuild
 from ..run.references import again_if_removed
 from ..run.settings import Project
 from ..run.start import require_new
@@ -74,14 +75,23 @@ def evaluate(project: Project, arguments: Sequence[str] | None = None) -> int:
     if options.ensemble is not None:
         members = find_members(paths, "ensemble", options.ensemble)
         return report(options, evaluate_members(project, options, "ensemble", members))
-    return report(options, again_if_removed(lambda: evaluate_one(project, options)))
+    return report(options, evaluate_one(project, options))
 
 
 def evaluate_one(project: Project, options: EvaluateOptions) -> EvaluationResult:
-    """Scores one checkpoint."""
-    paths = project.paths(options.root, options.run)
-    member = find_member(paths, options.at or "latest")
-    return evaluate_members(project, options, "checkpoint", [member])
+    """Scores one checkpoint. Its model takes longer to build than a trainer may keep the latest."""
+    paths, at = project.paths(options.root, options.run), options.at or "latest"
+    first = again_if_removed(lambda: find_member(paths, at))
+    data = open_data(project, [first], options.data_path)
+    state = rebuild(project, first.card).state
+
+    def loaded() -> Member:
+        member = replace(find_member(paths, at), ema=options.weights == "ema")
+        load(member, state, data)
+        return member
+
+    members = [again_if_removed(loaded)]
+    return EvaluationResult("checkpoint", members, score([state.task], data))
 
 
 def evaluate_members(

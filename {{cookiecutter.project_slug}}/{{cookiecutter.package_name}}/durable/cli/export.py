@@ -13,7 +13,7 @@ from ..convert.export import Form, export_model
 from ..convert.name_based import write_name_based
 from ..errors import ConfigurationError, ExportFailed
 from ..run.rebuild import Rebuilt, put_in_average, rebuild, restore
-from ..run.references import find, resolve
+from ..run.references import again_if_removed, find, resolve
 from ..run.settings import Project
 from .console import Options, print_json
 
@@ -43,14 +43,18 @@ def export(
     if saver and forms:
         raise ConfigurationError("--forms and --saver exclude each other: a checkpoint is no form.")
     paths, name = resolve(project.paths(common.root, common.run), at)
-    checkpoint = find(paths, name)
-    card = read_card(checkpoint)
+    # Before it is looked for again: a trainer may not keep the latest for as long as this takes.
+    rebuilt = rebuild(project, again_if_removed(lambda: read_card(find(paths, name))))
+
+    def restored() -> tuple[epath.Path, Card]:
+        found = find(paths, name)
+        return found, restore(found, rebuilt.state)
+
+    checkpoint, card = again_if_removed(restored)
     kinds = (["saver"] if saver else []) + (["ema"] if weights == "ema" else [])
     folder = paths.exports / "-".join([checkpoint.name, *kinds])
     if folder.exists():
         raise ConfigurationError(f"{folder} exists already, and is not overwritten: move it away.")
-    rebuilt = rebuild(project, card)
-    restore(checkpoint, rebuilt.state)
     if weights == "ema":
         put_in_average(checkpoint, rebuilt.state)
     try:

@@ -48,7 +48,7 @@ MADE_FOR_PROJECT = {"import", "data"}  # their flags are its settings
 TRAINING = {"sweep", "torture"}  # what stands after -- is for train.py
 # These read and move files, without TensorFlow; diff --model imports it by itself.
 WITHOUT_TENSORFLOW = {"list", "show", "verify", "diff", "report", "rewind", "pin", "unpin"}
-READING = {"list", "show", "verify", "diff", "report", "export"}  # beside a trainer, say
+READING = {"list", "show", "verify", "diff", "report", "export", "pin"}  # beside a trainer
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 

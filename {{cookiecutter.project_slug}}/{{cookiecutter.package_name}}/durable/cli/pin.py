@@ -7,7 +7,7 @@ from .. import files
 from ..checkpoint import bundle
 from ..checkpoint.directory import Directory
 from ..checkpoint.reader import condition_of
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, DamagedCheckpoint
 from ..run.paths import RunPaths
 from ..run.references import find, resolve
 from ..run.settings import Project
@@ -53,8 +53,8 @@ def put_pin(paths: RunPaths, found: epath.Path) -> None:
     """Pins a checkpoint that may be only in best/.
 
     Raises:
-        DamagedCheckpoint: it is not worth keeping.
-        ConfigurationError: it was removed meanwhile, or the disk is full, say.
+        DamagedCheckpoint: it is not worth keeping, or was removed meanwhile.
+        ConfigurationError: the disk is full, say.
     """
     if damage := condition_of(found).damage:
         raise damage
@@ -66,7 +66,7 @@ def put_pin(paths: RunPaths, found: epath.Path) -> None:
         raise ConfigurationError(f"{found} could not be pinned: {error}") from error
     if not bundle.is_whole(checkpoint):
         bundle.pin_file(checkpoint).unlink(missing_ok=True)
-        raise ConfigurationError(f"{found} was removed by its trainer just now; it is not pinned.")
+        raise DamagedCheckpoint(found, "its trainer removed it just now; it is not pinned")
 
 
 def tell(common: Options, checkpoint: epath.Path, *, pinned: bool, changed: bool) -> int:

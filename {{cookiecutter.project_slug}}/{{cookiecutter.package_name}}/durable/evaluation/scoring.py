@@ -13,6 +13,7 @@ from ..run.experiment import Figures, Task
 from ..run.means import Means
 from ..run.rebuild import experiment_of, put_in_average, rebuild, restore
 from ..run.settings import Project
+from ..run.state import TrainState
 from ..run.validation import build_update, with_prefix
 from .members import Member, newest_of
 
@@ -55,10 +56,15 @@ def load_task(project: Project, member: Member, data: Data) -> Task:
         ConfigurationError: the average of its weights is wanted, and it has none.
     """
     state = rebuild(project, member.card).state
+    load(member, state, data)
+    return state.task
+
+
+def load(member: Member, state: TrainState, data: Data) -> None:
+    """Gives a state the weights of a checkpoint; raises as `load_task`."""
     restore(member.path, state, data)
     if member.ema:
         put_in_average(member.path, state)
-    return state.task
 
 
 def score(tasks: Sequence[Task], data: Data) -> Scores:

@@ -14,7 +14,16 @@ from etils import epath
 from tensorboard.compat.proto.event_pb2 import Event
 
 from ..checkpoint.index import masked_checksum
-from ..files import append_text, make_folder, size_of, strict_json, synchronize, write_text
+from ..files import (
+    append_text,
+    exists,
+    make_folder,
+    matching,
+    size_of,
+    strict_json,
+    synchronize,
+    write_text,
+)
 from .paths import RunPaths, SupersededPaths
 
 log = logging.getLogger(__name__)
@@ -63,7 +72,7 @@ def lines_after(path: epath.Path, step: int) -> str:
 
 def rewind_lines(path: epath.Path, step: int) -> None:
     """Removes the lines after a step, and a last one that was cut short."""
-    if not path.exists():
+    if not exists(path):
         return
     lines = read_lines(path)
     steps = [step_of_line(line) for line in lines]
@@ -76,7 +85,7 @@ def rewind_lines(path: epath.Path, step: int) -> None:
 
 def read_lines(path: epath.Path) -> list[str]:
     """The lines of a file with their ends; none where there is no file."""
-    if not path.exists():
+    if not exists(path):
         return []
     return path.read_bytes().decode(errors="replace").splitlines(keepends=True)
 
@@ -100,9 +109,9 @@ def parse_line(line: str) -> dict[str, Any] | None:
 def rewind_log(paths: RunPaths, step: int) -> None:
     """Removes what was logged after a step. What a rewind had set aside is a log again."""
     rewind_lines(paths.metrics, step)
-    for events in sorted(paths.tensorboard.glob(f"{SUPERSEDED_EVENTS}*")):
+    for events in matching(paths.tensorboard, f"{SUPERSEDED_EVENTS}*"):
         events.rename(events.parent / events.name.replace(SUPERSEDED_EVENTS, EVENTS))
-    for left_over in paths.tensorboard.glob("*_temp"):
+    for left_over in matching(paths.tensorboard, "*_temp"):
         left_over.unlink()  # of a process that was killed while it did the next thing
     for events in event_files(paths.tensorboard):
         rewind_events(events, step)
@@ -123,7 +132,7 @@ def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
 
 def event_files(tensorboard: epath.Path) -> list[epath.Path]:
     """TensorBoard's files, oldest first."""
-    return sorted(tensorboard.glob(f"{EVENTS}*"))
+    return matching(tensorboard, f"{EVENTS}*")
 
 
 def rewind_events(path: epath.Path, step: int) -> None:

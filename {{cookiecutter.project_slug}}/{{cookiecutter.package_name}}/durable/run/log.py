@@ -1,19 +1,31 @@
 """What a run tells: metrics.jsonl and TensorBoard, and its progress."""
 
+import logging
+import os
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from io import BytesIO
+from typing import Any
 
-import tensorflow as tf
+from etils import epath
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+from tensorboard.summary.writer.record_writer import RecordWriter
 
-from ..files import append_text, make_folder, strict_json, synchronize
+from ..files import append_bytes, append_text, strict_json
 from .experiment import Hook
-from .history import event_files, rewind_log
+from .history import EVENTS, rewind_log
 from .paths import RunPaths
 from .settings import RunSettings
 from .trackers import start_tracking
+
+FLUSH_SECONDS = 120  # between two writes of the curves, where nothing is saved for longer
+
+log = logging.getLogger(__name__)
 
 
 class MetricsLog(AbstractContextManager["MetricsLog"]):
@@ -42,18 +54,12 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         for hook in hooks:
             hook.on_start(step)
         self._path = paths.metrics
-        earlier = event_files(paths.tensorboard)
-        make_folder(paths.tensorboard)  # by us: TensorFlow's would not be a group's to write in
-        self._writer = tf.summary.create_file_writer(str(paths.tensorboard))
-        # Not the last by its name: the clock may have been put back.
-        self._events = [path for path in event_files(paths.tensorboard) if path not in earlier]
-        synchronize(paths.tensorboard)  # which has a new file
+        self._curves = Curves(paths.tensorboard)
         self._lines: list[str] = []
 
     def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         if error is None:
             self.flush()
-        self._writer.close()
         if self._tracking is not None:
             self._tracking.close(failed=error is not None)
 
@@ -61,9 +67,7 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         """Adds one line, and a point to each curve."""
         values = {"step": step, "epoch": epoch, **metrics, "time": round(time.time(), 3)}
         self._lines.append(strict_json(values) + "\n")
-        with self._writer.as_default(step=step):
-            for name, value in metrics.items():
-                tf.summary.scalar(name, value)
+        self._curves.add(step, metrics)
         for hook in self._hooks:
             hook.on_log(step, epoch, metrics)
             if epoch_ended:
@@ -73,11 +77,54 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         """Puts everything on the disk. A checkpoint comes after its log lines, never before."""
         append_text(self._path, "".join(self._lines))
         self._lines.clear()
-        self._writer.flush()
-        for events in self._events:
-            synchronize(events)
+        self._curves.flush()
         if self._tracking is not None:
             self._tracking.update()
+
+
+class Curves:
+    """The points of TensorBoard's curves, in a file of its own for each start.
+
+    Written by us: TensorFlow's writer goes on without a word after a write that failed, and leaves
+    half a record, behind which TensorBoard reads nothing any more.
+
+    Args:
+        folder: where TensorBoard looks for the file.
+    """
+
+    def __init__(self, folder: epath.Path) -> None:
+        self._folder = folder
+        self._path = folder / f"{EVENTS}{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._waiting = BytesIO()
+        self._records = RecordWriter(self._waiting)
+        self._add(file_version="brain.Event:2")
+        self._flushed = time.monotonic()
+        self.flush()
+
+    def add(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Adds a point to each curve."""
+        for name, value in metrics.items():
+            self._add(step=step, summary=scalar_pb(name, value))
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def _add(self, **content: Any) -> None:
+        self._records.write(Event(wall_time=time.time(), **content).SerializeToString())
+
+    def flush(self) -> None:
+        """Puts the points on the disk. Where that fails, it is told, and tried again next time."""
+        self._flushed = time.monotonic()
+        try:
+            append_bytes(self._path, self._waiting.getvalue())
+        except OSError as error:
+            log.warning(
+                "The curves in %s could not be written: %s. Going on; the next save tries again.",
+                self._folder,
+                error,
+            )
+            return
+        self._waiting.seek(0)
+        self._waiting.truncate()
 
 
 class Display(AbstractContextManager["Display"]):

@@ -71,13 +71,17 @@ def rewind(paths: RunPaths, target: epath.Path) -> Rewound | None:
 def tidy(paths: RunPaths) -> None:
     """Removes what killed saves and rewinds left."""
     Directory(paths.checkpoints).tidy()
-    folders = [paths.best]
+    Directory(paths.best).sweep()
+    tidy_superseded(paths)
+
+
+def tidy_superseded(paths: RunPaths) -> None:
+    """Removes what rewinds that were not finished left where they set something aside."""
     for aside in map(paths.superseded_at, files.entry_names(paths.superseded)):
-        folders += [aside.checkpoints, aside.best]
         for copied in (aside.metrics, aside.history):
             (aside.folder / f"{copied.name}{files.TEMPORARY}").unlink(missing_ok=True)
-    for folder in folders:
-        directory.Directory(folder).sweep()
+        for folder in (aside.checkpoints, aside.best):
+            Directory(folder).sweep()
 
 
 def after(step: int, folder: epath.Path) -> list[epath.Path]:
@@ -90,7 +94,7 @@ def new_folder(paths: RunPaths) -> SupersededPaths:
     """Makes a folder, named after the present time in UTC, for what is set aside."""
     time = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     name, number = time, 0
-    while paths.superseded_at(name).folder.exists():
+    while files.exists(paths.superseded_at(name).folder):
         number += 1
         name = f"{time}-{number}"
     aside = paths.superseded_at(name)

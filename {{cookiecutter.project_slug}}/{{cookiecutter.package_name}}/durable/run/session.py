@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # What a file system without locks answers, as NFS without its lock daemon.
 LOCKS_NOT_SUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+# What does not tell that a folder is the wrong one.
+PASSING = {errno.EINTR, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC}
 
 
 class Signals(AbstractContextManager["Signals"]):
@@ -88,9 +90,23 @@ def expect_signals() -> None:
     Importing TensorFlow takes seconds. There is nothing to save yet: SIGUSR1 is left unheard, and
     Ctrl-C ends the process without a traceback.
     """
+    open_streams()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "SIGUSR1"):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def open_streams() -> None:
+    """Opens those of the standard streams that were closed, as by `train.py >&-`, to nowhere.
+
+    A file that is opened later would get the number of such a stream, and what TensorFlow prints.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def prepare_process() -> None:
@@ -129,6 +145,9 @@ class RunLock(AbstractContextManager["RunLock"]):
                 "Wait for it, stop it, or start another run with --run NAME."
             ) from None
         except OSError as error:
+            if error.errno in PASSING:
+                remove_empty(self._made)
+                raise
             if error.errno in LOCKS_NOT_SUPPORTED:
                 log.warning(
                     "%s is where no file can be locked: a second process that trains this run "

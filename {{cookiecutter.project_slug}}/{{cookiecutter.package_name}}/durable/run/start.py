@@ -26,6 +26,7 @@ from . import history
 from .experiment import Experiment
 from .paths import RunPaths
 from .references import find, resolve
+from .rewind import tidy_superseded
 from .session import RunLock
 from .settings import RunSettings, Settings, record_config
 from .state import TrainState
@@ -207,7 +208,11 @@ def resolve_parent(reference: str, paths: RunPaths) -> tuple[RunPaths, str]:
 def record_start(
     config: RunSettings, paths: RunPaths, step: int, manager: CheckpointManager
 ) -> None:
-    """Writes the configuration, and adds the start to the history of the run."""
+    """Writes the configuration, and adds the start to the history of the run.
+
+    What a rewind that was not finished has left is removed: nobody may ever rewind again.
+    """
+    tidy_superseded(paths)
     record_config(config, paths.config)
     if history.read_history(paths):
         history.record(paths, "resume", step)

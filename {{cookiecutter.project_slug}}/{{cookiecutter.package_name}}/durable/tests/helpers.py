@@ -1,8 +1,10 @@
 """Small states, real processes, and what is on the disk."""
 
+import ctypes
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -198,6 +200,12 @@ def run_module(module, *arguments):
         text=True,
         check=False,
     )
+
+
+def end_with_parent():
+    """Sees to it that this process, which was forked, is killed where its parent ends."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def finish(process):

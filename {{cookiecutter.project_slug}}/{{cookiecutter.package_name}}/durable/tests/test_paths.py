@@ -1,5 +1,7 @@
 """Paths: absolute, and all below one root."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,12 @@ def test_a_root_whose_name_is_too_long_is_refused_in_one_line(tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert "its name has more than 3500 bytes" in line
     assert not (tmp_path / ("e" * 200)).exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_root_that_is_not_utf_8_is_refused_in_one_line(tmp_path, capsys):
+    root = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    for main, arguments in ((training.main, []), (commands.main, ["list"])):
+        assert run_main(main, *arguments, "--root", root) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "its name must be UTF-8" in line

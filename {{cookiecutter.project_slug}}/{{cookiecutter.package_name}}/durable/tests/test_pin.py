@@ -136,7 +136,8 @@ def test_one_that_a_save_removes_meanwhile_is_told(folder, root, monkeypatch, ca
 
     monkeypatch.setattr(files, "write_text", removed)
     assert pin(root, "1") == 2
-    assert "was removed by its trainer just now; it is not pinned." in capsys.readouterr().err
+    # It is looked for again: of the latest, another one would be pinned.
+    assert "Run 'default' has no checkpoint of step 1." in capsys.readouterr().err
     assert not list(folder.glob("*pinned*"))
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from ..checkpoint.card import read_card
+from ..checkpoint.reader import condition_of
 from ..errors import ConfigurationError, RunLocked
 from ..run import session
+from ..run.history import read_objects
 from .helpers import finish, log_of, read_until, saved_values, start
 from .program import training
 from .program.experiment import Paths
@@ -231,3 +233,16 @@ def test_what_the_system_refuses_ends_in_one_line(capsys):
     errors = capsys.readouterr().err
     assert errors.startswith("The system refused: [Errno 28] No space left on device: 'runs'.")
     assert errors.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such descriptors")
+def test_streams_that_are_closed_take_no_file(tmp_path):
+    def close():
+        os.closerange(0, 3)
+
+    root = tmp_path / "root"
+    process = start("--root", root, "--max-steps", 2, "--model.hidden", 8, preexec_fn=close)
+    code, output, errors = finish(process)
+    assert (code, output, errors) == (0, "", "")
+    assert condition_of(Paths(root).checkpoints / "ckpt-2").state == "good"
+    assert [line["step"] for line in read_objects(Paths(root).history)] == [0]
