@@ -14,12 +14,13 @@ from typing import TypeVar
 import tensorflow as tf
 from etils import epath
 
-from .. import files
+from .. import files, untrusted
 from ..errors import DamagedCheckpoint, UnreadableCheckpoint
 from . import shared
 
 T = TypeVar("T")
 DAMAGED = "damaged"
+STEP = "[0-9]{1,19}"  # what TensorFlow can count to
 # Damage shows in many ways: what is raised depends on which byte is met first.
 UNREADABLE = (
     tf.errors.OpError,
@@ -51,7 +52,7 @@ def find_checkpoints(directory: epath.Path, name: str = "ckpt") -> list[epath.Pa
     Raises:
         UnreadableCheckpoint: the directory cannot be read at present.
     """
-    pattern = re.compile(rf"({re.escape(name)}-\d+)\.(index|data-\d+-of-\d+)")
+    pattern = re.compile(rf"({re.escape(name)}-{STEP})\.(index|data-\d+-of-\d+)")
     try:
         entries = set(files.entry_names(directory))
     except OSError as error:
@@ -121,6 +122,7 @@ def attempt(checkpoint: epath.PathLike, read: Callable[[], T]) -> T:
         UnreadableCheckpoint: its files cannot be read at present.
     """
     path = epath.Path(checkpoint)
+    require_files(path)
     try:
         return read()
     except UNREADABLE:
@@ -131,6 +133,15 @@ def attempt(checkpoint: epath.PathLike, read: Callable[[], T]) -> T:
     except UNREADABLE as error:
         require_readable(path)
         raise damage_from(path, error) from error
+
+
+def require_files(checkpoint: epath.Path) -> None:
+    """Raises DamagedCheckpoint where a file is none: to open a pipe may take for ever."""
+    for file in files_of(checkpoint):
+        try:
+            untrusted.require_regular(file)
+        except OSError as error:
+            raise DamagedCheckpoint(checkpoint, f"{file.name}: {error.strerror}") from error
 
 
 def mend(checkpoint: epath.Path) -> None:

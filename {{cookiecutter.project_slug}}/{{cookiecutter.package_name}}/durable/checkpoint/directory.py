@@ -13,6 +13,7 @@ from google.protobuf import text_format
 
 from .. import files
 from ..errors import DamagedCheckpoint, UnreadableCheckpoint
+from ..untrusted import read_bytes, require_regular
 from . import bundle, shared
 from .reader import condition_of
 from .retention import Best, Retention
@@ -70,8 +71,9 @@ class Directory:
     def make_readable(self) -> None:
         """Puts a state file right that TensorFlow could not read, and changes nothing else."""
         try:
+            require_regular(self.folder / STATE_FILE)
             tf.train.get_checkpoint_state(str(self.folder))
-        except (ValueError, tf.errors.OpError, text_format.ParseError):
+        except (OSError, ValueError, tf.errors.OpError, text_format.ParseError):
             repair_state(self.folder, self.whole())
 
     def tidy(self) -> None:
@@ -164,12 +166,17 @@ class Directory:
 
 def recorded_checkpoints(directory: epath.Path) -> list[epath.Path]:
     """The checkpoints that the state file names, as far as it can be read."""
-    state = directory / STATE_FILE
-    if not state.exists():
-        return []
-    text = state.read_bytes().decode(errors="replace")
-    names = re.findall(r'^all_model_checkpoint_paths: "(?:.*/)?([^"/]+-\d+)"', text, re.MULTILINE)
-    return [directory / name for name in names]
+    text = content_of_state(directory).decode(errors="replace")
+    named = rf'^all_model_checkpoint_paths: "(?:.*/)?([^"/]+-{bundle.STEP})"'
+    return [directory / name for name in re.findall(named, text, re.MULTILINE)]
+
+
+def content_of_state(directory: epath.Path) -> bytes:
+    """What the state file holds: nothing where there is none, or something that is no file."""
+    try:
+        return read_bytes(directory / STATE_FILE)
+    except OSError:
+        return b""
 
 
 def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
@@ -182,9 +189,8 @@ def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
         times = [files.time_of(bundle.index_file(checkpoint)) for checkpoint in checkpoints]
         lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
     text = "".join(f"{line}\n" for line in lines)
-    state = directory / STATE_FILE
-    if not state.exists() or state.read_bytes() != text.encode():
-        files.write_text(state, text)
+    if not text or content_of_state(directory) != text.encode():
+        files.write_text(directory / STATE_FILE, text)
 
 
 def repair_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:

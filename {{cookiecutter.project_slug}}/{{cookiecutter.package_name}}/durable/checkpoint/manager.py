@@ -201,6 +201,7 @@ class CheckpointManager(tf.train.CheckpointManager):
                 origin=self.origin,
                 batch=batch,
                 rates=self._restorer.rates,
+                counter=self._restorer.path_of(self._counter) if number == step else None,
             )
             if self._saver.save(path, card, partial(self._after_save, path, metrics)):
                 self._failures.end()

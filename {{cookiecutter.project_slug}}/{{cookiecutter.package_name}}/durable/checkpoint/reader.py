@@ -10,7 +10,7 @@ from etils import epath
 from ..errors import CardMissing, DamagedCheckpoint, UnreadableCheckpoint
 from . import bundle
 from .bundle import UNREADABLE, attempt
-from .card import Card, VariableEntry, read_card
+from .card import Card, VariableEntry, read_card, require_own_step
 from .graph import read_keys
 
 
@@ -149,6 +149,8 @@ def read_every_byte(checkpoint: epath.Path, card: Card | None) -> None:
     for entry in () if card is None else card.structure.variables:
         if not tensors.fits(entry):
             raise DamagedCheckpoint(checkpoint, f"{entry.path} is not what the card says")
+        if card and entry.path == card.counter:
+            require_own_step(checkpoint, card, {entry.path: tensors.read(entry.key)})
     try:
         index = bundle.index_file(checkpoint).read_bytes()
     except FileNotFoundError as error:

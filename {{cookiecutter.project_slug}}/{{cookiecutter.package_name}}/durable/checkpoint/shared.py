@@ -8,7 +8,6 @@ to: a byte that the disk loses is in one of the two, and is mended from the othe
 """
 
 import filecmp
-import json
 import logging
 import os
 import re
@@ -21,7 +20,9 @@ from etils import epath
 
 from .. import files
 from ..errors import DamagedCheckpoint
+from ..untrusted import parse_json
 from .graph import CARD_KEY, write_values
+from .kinds import SHARD, require_kinds
 
 FOLDER = "shared"
 SPARE = ".spare"
@@ -52,7 +53,7 @@ def parts_of(shard: epath.Path) -> list[epath.Path]:
 
 def is_whole(shard: epath.Path) -> bool:
     """Whether the files of a shard, or of its second copy, are there."""
-    return all(part.exists() for part in parts_of(shard))
+    return all(part.is_file() for part in parts_of(shard))
 
 
 def is_good(shard: epath.Path) -> bool:
@@ -74,9 +75,8 @@ def names_of(checkpoint: epath.PathLike) -> list[str]:
     reader = tf.train.load_checkpoint(os.fspath(checkpoint))
     if not reader.has_tensor(CARD_KEY):
         return []
-    names = json.loads(reader.get_tensor(CARD_KEY)).get("shared", [])
-    if not all(re.fullmatch(rf"[^/\\]+-{HASH}", name) for name in names):
-        raise ValueError(f"{checkpoint} names shards that cannot be")
+    names = parse_json(reader.get_tensor(CARD_KEY)).get("shared", [])
+    require_kinds(names, [SHARD], "shared in the card")
     return list(names)
 
 

@@ -1,18 +1,26 @@
 """The history of a run: when it was started, resumed, forked from another and rewound."""
 
-import json
 import logging
+import re
 import time
 from typing import Any
 
 from etils import epath
 
+from ..checkpoint.kinds import Maybe, is_count, require_kinds
 from ..files import append_text, strict_json, write_text
+from ..untrusted import parse_json, read_bytes
 from .paths import RunPaths
 
 log = logging.getLogger(__name__)
 
-FARTHEST = 1 << 63  # TensorFlow counts steps in 64 bits
+LONGEST_LINE = 1 << 20  # letters
+EVENT = {
+    "event": str,
+    "time": (int, float),
+    "sources": Maybe([str]),
+    "superseded": Maybe(re.compile(r"\d+T\d+Z(-\d+)?")),
+}
 
 
 def record(paths: RunPaths, event: str, step: int, **details: Any) -> None:
@@ -33,11 +41,21 @@ def record(paths: RunPaths, event: str, step: int, **details: Any) -> None:
 
 def read_history(paths: RunPaths) -> list[dict[str, Any]]:
     """The events of a run, in their order."""
-    return [
-        entry
-        for entry in read_objects(paths.history)
-        if isinstance(entry.get("event"), str) and isinstance(entry.get("time"), int | float)
-    ]
+    return read_events(paths.history)
+
+
+def read_events(path: epath.Path) -> list[dict[str, Any]]:
+    """The events in a file, in their order; a line that is none is left out."""
+    return [entry for entry in read_objects(path) if is_event(entry)]
+
+
+def is_event(entry: dict[str, Any]) -> bool:
+    """Whether an object of a history is an event."""
+    try:
+        require_kinds(entry, EVENT, "an event")
+    except TypeError:
+        return False
+    return True
 
 
 def read_objects(path: epath.Path) -> list[dict[str, Any]]:
@@ -65,9 +83,10 @@ def rewind_lines(path: epath.Path, step: int) -> None:
 
 def read_lines(path: epath.Path) -> list[str]:
     """The lines of a file with their ends; none where there is no file."""
-    if not path.exists():
+    try:
+        return read_bytes(path).decode(errors="replace").splitlines(keepends=True)
+    except FileNotFoundError:
         return []
-    return path.read_bytes().decode(errors="replace").splitlines(keepends=True)
 
 
 def step_of_line(line: str) -> int | None:
@@ -79,8 +98,7 @@ def step_of_line(line: str) -> int | None:
 def parse_line(line: str) -> dict[str, Any] | None:
     """The object of a whole line, if it has a step; None where it cannot be read."""
     try:
-        found = json.loads(line) if line.endswith("\n") else None
-    except (RecursionError, ValueError):
+        found = parse_json(line) if line.endswith("\n") and len(line) <= LONGEST_LINE else None
+    except ValueError:
         return None
-    step = found.get("step") if isinstance(found, dict) else None
-    return found if isinstance(step, int) and 0 <= step < FARTHEST else None
+    return found if isinstance(found, dict) and is_count(found.get("step")) else None

@@ -3,12 +3,16 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 from etils import epath
+from google.protobuf.message import DecodeError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from ..data.records import sizes_told
 from ..files import append_text, make_folder, strict_json, synchronize, write_text
 from .experiment import Hook
 from .history import lines_after, rewind_lines
@@ -109,15 +113,15 @@ def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
 
 def event_files(tensorboard: epath.Path) -> list[epath.Path]:
     """TensorBoard's files, oldest first."""
-    return sorted(tensorboard.glob(f"{EVENTS}*"))
+    return sorted(filter(epath.Path.is_file, tensorboard.glob(f"{EVENTS}*")))
 
 
 def rewind_events(path: epath.Path, step: int) -> None:
     """Removes the events after a step from a TensorBoard file, and what was cut short."""
     temporary = path.parent / f"{path.name}_temp"
     with tf.io.TFRecordWriter(str(temporary)) as writer:
-        for record in whole_records(path):
-            if tf.compat.v1.Event.FromString(record).step <= step:
+        for record, event in whole_records(path):
+            if event.step <= step:
                 writer.write(record)
     synchronize(temporary)
     temporary.replace(path)
@@ -127,19 +131,20 @@ def rewind_events(path: epath.Path, step: int) -> None:
 def copy_events(path: epath.Path, step: int, target: epath.Path) -> None:
     """Copies the events after a step, and the version of the file, to another TensorBoard file."""
     with tf.io.TFRecordWriter(str(target)) as writer:
-        for record in whole_records(path):
-            event = tf.compat.v1.Event.FromString(record)
+        for record, event in whole_records(path):
             if event.step > step or event.HasField("file_version"):
                 writer.write(record)
     synchronize(target)
     synchronize(target.parent)
 
 
-def whole_records(path: epath.Path) -> Iterator[bytes]:
-    """The records of a file, up to one that a killed process left unfinished."""
+def whole_records(path: epath.Path) -> Iterator[tuple[bytes, Any]]:
+    """The records of a file and their events, up to one that was left unfinished, or is none."""
+    whole = tf.data.TFRecordDataset(str(path)).take(len(sizes_told(Path(path))))
     try:
-        yield from tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
-    except tf.errors.DataLossError:
+        for record in whole.as_numpy_iterator():
+            yield record, tf.compat.v1.Event.FromString(record)
+    except (tf.errors.DataLossError, DecodeError):
         return
 
 
