@@ -19,7 +19,7 @@ from .settings import Project
 from .state import TRACING_ERRORS, TrainState, reason_of
 
 GROWTH = 10  # times as much as a checkpoint has may a model have that is built from its card
-MANY = 1000  # variables, which any model may have
+MANY = 100  # variables, which any model may have
 
 
 @dataclass(frozen=True)

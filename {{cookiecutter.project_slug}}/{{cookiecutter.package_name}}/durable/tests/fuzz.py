@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ def in_child(work, folder, seconds):
             os.dup2(os.open(f"{folder}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + RESERVED,) * 2)
-        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1,) * 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 5))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.alarm(HANGS)
         os._exit(exit_code_of(work))
@@ -140,13 +141,11 @@ class Fuzzer:
     def _call(self, case, arrange, seconds):
         self._count += 1
         folder = self._folder / f"{self._count}"
-        shutil.copytree(self.home, folder, symlinks=True)
-
-        def work():
-            arrange(folder)
-            session.run_main(lambda: fuzz_commands.call(case.command))
-
+        shutil.copytree(self.home, folder)
         try:
+            arranged = in_child(lambda: arrange(folder), folder, 60)  # it may take memory
+            assert arranged.code == 0, arranged.errors
+            work = partial(session.run_main, lambda: fuzz_commands.call(case.command))
             return in_child(work, folder, seconds + 3)
         finally:
             shutil.rmtree(folder)
@@ -162,7 +161,9 @@ class Fuzzer:
             limit = 60 + examples  # seconds; it is the single example that is measured
             outcome = in_child(lambda part=part: part(self._seed, examples), folder, limit)
             counted = folder / "tried"
-            tried += int(counted.read_text()) if counted.exists() else 0
+            count = int(counted.read_text()) if counted.exists() else 0
+            tried += count
+            print(f"{name}: {count} examples, {outcome.seconds:.1f} s", flush=True)
             if outcome.code or (folder / "code was run").exists():
                 last = folder / "example"
                 example = last.read_bytes()[:300] if last.exists() else b""

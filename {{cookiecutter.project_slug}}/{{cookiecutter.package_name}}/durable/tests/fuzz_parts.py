@@ -354,9 +354,12 @@ def file_reader(name, read, refusals):
     return look
 
 
+ERRORS = (OSError, ValueError)  # as `load_arrays` says
+
+
 def arrays(seed, examples):
     honest = hostile.npz(x_npy=hostile.npy(np.ones((4, 3))), y_npy=hostile.npy(np.arange(4)))
-    read = file_reader("a.npz", lambda path: load_arrays(path, "x", "y"), ValueError)
+    read = file_reader("a.npz", lambda path: load_arrays(path, "x", "y"), ERRORS)
     corpus = hostile.hostile_arrays(honest).values()
     examined(read, hostile.damaged(honest), seed, examples, corpus)
 

@@ -8,6 +8,7 @@ import pickle
 import zipfile
 import zlib
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from struct import pack
 
@@ -55,7 +56,9 @@ VALUES = [
     [{}] * 1000,
 ]
 
-values = st.sampled_from(VALUES) | st.recursive(
+MOST_DEEP = 7
+
+values = st.sampled_from(list(map(json.dumps, VALUES))).map(json.loads) | st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**70), 2**70)
@@ -67,8 +70,10 @@ values = st.sampled_from(VALUES) | st.recursive(
 
 
 def places(value, path=()):
-    """The path of everything in a JSON value, the value itself first."""
+    """The path of everything in a JSON value, the value itself first, down to some depth."""
     yield path
+    if len(path) == MOST_DEEP:
+        return
     inside = value.items() if isinstance(value, dict) else enumerate(value)
     for key, inner in inside:
         yield (*path, key)
@@ -145,6 +150,9 @@ def npy(array, shape=None):
     return lie.replace(b" " * (len(lie) - len(content)) + b"\n", b"\n", 1) if shape else content
 
 
+BOMB = 300 << 20  # bytes
+
+
 def zeros(size):
     """So many zero bytes of a `.npy` file."""
     header = io.BytesIO()
@@ -153,13 +161,14 @@ def zeros(size):
     return header.getvalue() + bytes(size)
 
 
+@cache
 def hostile_arrays(honest):
     """`.npz` files by name."""
     code = io.BytesIO()
     np.lib.format.write_array(code, np.array([Code()], object), allow_pickle=True)
     return {
         "honest": honest,
-        "a bomb": npz(x_npy=zeros(1 << 30), y_npy=npy(np.zeros(3))),
+        "a bomb": npz(x_npy=zeros(BOMB), y_npy=npy(np.zeros(3))),
         "code": npz(x_npy=code.getvalue(), y_npy=code.getvalue()),
         "a header that lies": npz(x_npy=npy(np.zeros(3), (10**12,)), y_npy=npy(np.zeros(3))),
         "a header of brackets": npz(x_npy=b"\x93NUMPY\x01\x00\x76\x00" + b"(" * 118, y_npy=b""),
@@ -194,6 +203,7 @@ def hostile_images():
     return {name: png(*size) for name, size in sizes.items()} | {"nothing": b"", "text": b"[/]"}
 
 
+@cache
 def hostile_weights(honest, archive):
     """Files of Keras by name, given an honest `.weights.h5` and an honest `.keras`."""
 
@@ -218,7 +228,7 @@ def hostile_weights(honest, archive):
 
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as opened:
-        opened.writestr("model.weights.h5", honest + bytes(1 << 30))
+        opened.writestr("model.weights.h5", honest + bytes(BOMB))
     layers = np.array(["elsewhere"], "S20")
     outside = h5py.ExternalLink("pipe", "x")  # a pipe in the working directory
     return {
