@@ -17,8 +17,8 @@ from .data.images import class_folders as class_folders
 from .data.images import images_with_masks as images_with_masks
 from .data.indexed import Examples as Examples
 from .data.indexed import IndexedData as IndexedData
+from .data.indexed import find_files as find_files
 from .data.indexed import name_bad_examples as name_bad_examples
-from .data.manifest import find_files as find_files
 from .data.pipeline import PipelineData as PipelineData
 from .data.protocol import Data as Data
 from .data.protocol import DataSpec as DataSpec

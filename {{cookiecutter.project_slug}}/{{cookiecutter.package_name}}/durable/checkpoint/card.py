@@ -17,10 +17,9 @@ from etils import epath
 from ..compat import keras_version
 from ..errors import CardMissing, DamagedCheckpoint
 from ..files import strict_json
-from ..untrusted import parse_json
+from ..untrusted import CARD, FARTHEST, ORIGIN, parse_json, require_kinds
 from . import bundle
 from .graph import CARD_KEY
-from .kinds import CARD, FARTHEST, ORIGIN, require_kinds
 
 
 def versions() -> dict[str, str]:

@@ -20,9 +20,8 @@ from etils import epath
 
 from .. import files
 from ..errors import DamagedCheckpoint
-from ..untrusted import parse_json
+from ..untrusted import SHARD, parse_json, require_kinds
 from .graph import CARD_KEY, write_values
-from .kinds import SHARD, require_kinds
 
 FOLDER = "shared"
 SPARE = ".spare"

@@ -167,6 +167,6 @@ def recognize_checkpoint(prefix: epath.Path) -> SourceFile:
 
 def is_keras_archive(path: epath.Path) -> bool:
     """Whether a file is a zip archive as Keras writes it."""
-    with path.open("rb") as file, suppress(OSError, *ARCHIVE_ERRORS), zipfile.ZipFile(file) as archive:
-        return WEIGHTS in archive.namelist()
+    with suppress(OSError, *ARCHIVE_ERRORS), path.open("rb") as file:
+        return WEIGHTS in zipfile.ZipFile(file).namelist()
     return False

@@ -15,11 +15,10 @@ from etils import epath
 
 from ..checkpoint.bundle import damage_from
 from ..checkpoint.card import bytes_of
-from ..checkpoint.kinds import shortened
 from ..compat import keras, named_variables, sublayers
 from ..data.arrays import UNREADABLE as ARCHIVE_ERRORS
 from ..run.state import TrainState
-from ..untrusted import read_bytes, require_plausible
+from ..untrusted import read_bytes, require_plausible, shortened
 from .names import match_in_order, model_paths
 from .source import Proposal, SourceFile, Spec
 

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import ConfigurationError, in_one_line
 from ..untrusted import require_plausible, require_regular
-from .manifest import describe_files, find_files
+from .indexed import describe_files, find_files
 
 KINDS = (".jpeg", ".jpg", ".png")  # what TensorFlow decodes to gray or color, as one likes
 

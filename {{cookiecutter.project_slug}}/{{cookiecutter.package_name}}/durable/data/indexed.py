@@ -5,12 +5,13 @@ depends on the seed and the epoch, so that any step can be sought at once.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,8 @@ from .protocol import Data
 # What a graph raises where an example is no good; the text of such an error may hold bytes of the
 # example, and then cannot even be decoded.
 GRAPH_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
+SAMPLES = 64  # files that examples are known by, of which a part is read
+PART = 4096  # bytes at each end of such a file
 AHEAD = 16  # steps: a loop in a graph takes the batches of up to 10 before they are trained
 
 
@@ -204,3 +207,31 @@ def shuffle(places: tf.Tensor, seed: tf.Tensor | tuple[int, int], size: int) -> 
     It takes one seed for all places: TensorFlow's form with a seed for each is broken.
     """
     return tf.random.experimental.index_shuffle(places, seed=seed, max_index=size - 1)
+
+
+def describe_files(root: Path, files: Sequence[Path]) -> Iterator[bytes]:
+    """The names and sizes of files, and both ends of some of them, piece by piece.
+
+    Names are relative to `root`: data that were moved are the same data.
+    """
+    for file in files:
+        yield f"{file.relative_to(root).as_posix()}\0{file.stat().st_size}\n".encode()
+    for file in files[:: max(1, len(files) // SAMPLES)]:
+        with file.open("rb") as opened:
+            yield opened.read(PART)
+            opened.seek(max(0, file.stat().st_size - PART))
+            yield opened.read(PART)
+
+
+def find_files(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder that match a pattern such as `*.tfrecord`, in the order of their names.
+
+    Raises:
+        ConfigurationError: there is no such folder, or no such file in it.
+    """
+    if not folder.is_dir():
+        raise ConfigurationError(f"There is no folder {folder}.")
+    files = sorted(file for file in folder.glob(pattern) if file.is_file())
+    if not files:
+        raise ConfigurationError(f"{folder} has no file {pattern}.")
+    return files

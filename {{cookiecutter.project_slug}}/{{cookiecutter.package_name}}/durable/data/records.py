@@ -22,7 +22,7 @@ from rich.progress import track
 
 from ..errors import ConfigurationError
 from .arrays import load_arrays
-from .manifest import describe_files
+from .indexed import describe_files
 
 T = TypeVar("T")
 INDEX = "records.index.npz"

@@ -14,7 +14,7 @@ import tensorflow as tf
 from ..errors import ConfigurationError, in_one_line
 from ..untrusted import require_regular
 from .arrays import UNREADABLE
-from .manifest import describe_files
+from .indexed import describe_files
 
 SAMPLES = 64  # elements that tell a sequence from others
 

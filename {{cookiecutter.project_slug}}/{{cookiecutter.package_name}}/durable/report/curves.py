@@ -10,13 +10,13 @@ from etils import epath
 
 from ..checkpoint.bundle import STEP, find_checkpoints, step_of
 from ..checkpoint.card import read_card
-from ..checkpoint.kinds import NUMBER
 from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
 from ..files import entry_names
 from ..run.history import read_events, read_history, read_objects
 from ..run.paths import RunPaths, SupersededPaths
 from ..run.references import names_of_runs
 from ..run.settings import read_settings, usual_mode
+from ..untrusted import NUMBER
 
 Lines = list[dict[str, Any]]
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from etils import epath
 
-from ..checkpoint.kinds import Maybe, is_count, require_kinds
 from ..files import append_text, strict_json, write_text
-from ..untrusted import parse_json, read_bytes
+from ..untrusted import Maybe, is_count, parse_json, read_bytes, require_kinds
 from .paths import RunPaths
 
 log = logging.getLogger(__name__)

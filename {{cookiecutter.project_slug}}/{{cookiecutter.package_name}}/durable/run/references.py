@@ -8,9 +8,9 @@ from etils import epath
 
 from ..checkpoint import bundle
 from ..checkpoint.card import read_card
-from ..checkpoint.kinds import Maybe, is_count, require_kinds
 from ..checkpoint.retention import Best
 from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
+from ..untrusted import Maybe, is_count, require_kinds
 from .paths import RunPaths
 from .settings import read_settings
 

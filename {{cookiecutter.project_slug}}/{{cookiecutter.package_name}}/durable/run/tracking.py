@@ -13,9 +13,9 @@ from types import NoneType
 from typing import Any, Protocol
 from uuid import uuid4
 
-from ..checkpoint.kinds import ANY, require_kinds
 from ..errors import ConfigurationError, in_one_line
 from ..files import strict_json, write_text
+from ..untrusted import ANY, require_kinds
 from .history import read_history, read_objects
 from .paths import RunPaths
 from .references import newest_step

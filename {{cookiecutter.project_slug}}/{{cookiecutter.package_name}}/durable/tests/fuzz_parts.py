@@ -17,7 +17,6 @@ from rich.console import Console
 from ..checkpoint import directory, shared
 from ..checkpoint.bundle import UNREADABLE, find_checkpoints, step_of
 from ..checkpoint.card import Card
-from ..checkpoint.kinds import FARTHEST
 from ..checkpoint.mismatch import SideNames, find_differences
 from ..checkpoint.retention import Best
 from ..cli import list as listing
@@ -40,6 +39,7 @@ from ..run.session import RunLock
 from ..run.settings import read_settings, record_config
 from ..run.state import TRACING_ERRORS
 from ..run.tracking import tracked_run
+from ..untrusted import FARTHEST
 from . import hostile
 from .program.experiment import Config, Paths
 

@@ -102,6 +102,8 @@ def load_data(config):
     else:
         try:
             x, y = load_arrays(config.path, "x", "y").values()
+        except FileNotFoundError as error:
+            raise ConfigurationError(f"There is no data file {config.path}.") from error
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"{config.path} cannot be used: {error}.") from error
     x, y = x.astype(np.float32), y.astype(np.int32)
