@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from datetime import datetime
+from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple
 
@@ -46,6 +47,11 @@ def require_regular(path: epath.PathLike) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "It is no regular file", os.fspath(path))
+
+
+def is_regular(path: epath.PathLike) -> bool:
+    """Whether there is a regular file; `epath` takes a pipe for one."""
+    return is_remote(path) or Path(path).is_file()
 
 
 def read_bytes(path: epath.PathLike) -> bytes:

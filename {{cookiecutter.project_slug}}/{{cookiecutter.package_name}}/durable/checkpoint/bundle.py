@@ -101,7 +101,7 @@ def size_of(checkpoint: epath.Path) -> int:
 def require_readable(checkpoint: epath.Path) -> None:
     """Raises UnreadableCheckpoint where a file of the checkpoint is there and cannot be read."""
     try:
-        for file in filter(epath.Path.is_file, files_of(checkpoint)):
+        for file in filter(untrusted.is_regular, files_of(checkpoint)):
             with file.open("rb") as opened:
                 while opened.read(READ_AT_ONCE):
                     continue

@@ -20,7 +20,7 @@ from etils import epath
 
 from .. import files
 from ..errors import DamagedCheckpoint
-from ..untrusted import SHARD, parse_json, require_kinds
+from ..untrusted import SHARD, is_regular, parse_json, require_kinds
 from .graph import CARD_KEY, write_values
 
 FOLDER = "shared"
@@ -52,7 +52,7 @@ def parts_of(shard: epath.Path) -> list[epath.Path]:
 
 def is_whole(shard: epath.Path) -> bool:
     """Whether the files of a shard, or of its second copy, are there."""
-    return all(part.is_file() for part in parts_of(shard))
+    return all(part.exists() and is_regular(part) for part in parts_of(shard))
 
 
 def is_good(shard: epath.Path) -> bool:

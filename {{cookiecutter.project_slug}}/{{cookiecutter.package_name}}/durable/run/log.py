@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..data.records import sizes_told
 from ..files import append_text, make_folder, strict_json, synchronize, write_text
+from ..untrusted import is_regular
 from .experiment import Hook
 from .history import lines_after, rewind_lines
 from .paths import RunPaths, SupersededPaths
@@ -113,7 +114,7 @@ def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
 
 def event_files(tensorboard: epath.Path) -> list[epath.Path]:
     """TensorBoard's files, oldest first."""
-    return sorted(filter(epath.Path.is_file, tensorboard.glob(f"{EVENTS}*")))
+    return sorted(filter(is_regular, tensorboard.glob(f"{EVENTS}*")))
 
 
 def rewind_events(path: epath.Path, step: int) -> None:

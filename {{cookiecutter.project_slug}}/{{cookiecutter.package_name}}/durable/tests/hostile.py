@@ -20,6 +20,8 @@ DEEP = {}
 for _ in range(400):
     DEEP = {"in": DEEP}
 
+DEEPER = '{"in": ' * 800 + "{}" + "}" * 800
+
 # Each has once ended in a traceback, or passed for what it is not.
 VALUES = [
     None,
