@@ -143,7 +143,7 @@ def card(seed, examples):
             ("shared", 0) if honest_card()["shared"] else ("shared",),
         ),
         json.dumps(honest_card() | {"shared": ["../../../../tmp/x-0123456789abcdef"]}),
-        json.dumps(honest_card() | {"settings": {}}).replace("{}", hostile.DEEPER),
+        json.dumps(honest_card() | {"settings": "deeper"}).replace('"deeper"', hostile.DEEPER),
     ]
 
     def read(text):
