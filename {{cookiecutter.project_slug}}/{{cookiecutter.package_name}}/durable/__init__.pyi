@@ -11,6 +11,7 @@ from .data.arrays import ArrayData as ArrayData
 from .data.arrays import WindowExamples as WindowExamples
 from .data.arrays import hold_out as hold_out
 from .data.arrays import hold_out_numbers as hold_out_numbers
+from .data.arrays import load_arrays as load_arrays
 from .data.images import ImageExamples as ImageExamples
 from .data.images import class_folders as class_folders
 from .data.images import images_with_masks as images_with_masks
@@ -64,11 +65,11 @@ from .run.experiment import Figures as Figures
 from .run.experiment import Hook as Hook
 from .run.experiment import Outputs as Outputs
 from .run.experiment import Task as Task
-from .run.experiment import mean_probabilities as mean_probabilities
 from .run.layers import ExampleDropout as ExampleDropout
 from .run.layers import InferenceMode as InferenceMode
 from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
+from .run.means import mean_probabilities as mean_probabilities
 from .run.optimization import WarmUp as WarmUp
 from .run.paths import RunPaths as RunPaths
 from .run.replicas import deal as deal
@@ -110,3 +111,4 @@ from .run.state import TrainState as TrainState
 from .run.stopping import FiniteGuard as FiniteGuard
 from .run.trackers import send_rest as send_rest
 from .run.validation import Validation as Validation
+from .untrusted import require_regular as require_regular

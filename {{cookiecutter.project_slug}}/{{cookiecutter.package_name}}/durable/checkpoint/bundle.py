@@ -13,13 +13,14 @@ from typing import TypeVar
 
 from etils import epath
 
-from .. import files
+from .. import files, untrusted
 from ..errors import DamagedCheckpoint, UnreadableCheckpoint
 from . import shared
 from .index import Unsupported
 
 T = TypeVar("T")
 DAMAGED = "damaged"
+STEP = "[0-9]{1,19}"  # what TensorFlow can count to
 # Damage shows in many ways: what is raised depends on which byte is met first.
 DAMAGE = (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError)
 READ_AT_ONCE = 1 << 24  # bytes
@@ -41,7 +42,7 @@ def find_checkpoints(directory: epath.Path, name: str = "ckpt") -> list[epath.Pa
     Raises:
         UnreadableCheckpoint: the directory cannot be read at present.
     """
-    pattern = re.compile(rf"({re.escape(name)}-\d+)\.(index|data-\d+-of-\d+)")
+    pattern = re.compile(rf"({re.escape(name)}-{STEP})\.(index|data-\d+-of-\d+)")
     try:
         entries = set(files.entry_names(directory))
     except OSError as error:
@@ -90,7 +91,7 @@ def size_of(checkpoint: epath.Path) -> int:
 def require_readable(checkpoint: epath.Path) -> None:
     """Raises UnreadableCheckpoint where a file of the checkpoint is there and cannot be read."""
     try:
-        for file in filter(epath.Path.is_file, files_of(checkpoint)):
+        for file in filter(untrusted.is_regular, files_of(checkpoint)):
             with file.open("rb") as opened:
                 while opened.read(READ_AT_ONCE):
                     continue
@@ -121,6 +122,7 @@ def attempt(
     """
     path = epath.Path(checkpoint)
     failures = (*errors, *files.storage_errors(path))
+    require_files(path)
     try:
         return read()
     except Unsupported as error:
@@ -133,6 +135,15 @@ def attempt(
     except failures as error:
         require_readable(path)
         raise damage_from(path, error) from error
+
+
+def require_files(checkpoint: epath.Path) -> None:
+    """Raises DamagedCheckpoint where a file is none: to open a pipe may take for ever."""
+    for file in files_of(checkpoint):
+        try:
+            untrusted.require_regular(file)
+        except OSError as error:
+            raise DamagedCheckpoint(checkpoint, f"{file.name}: {error.strerror}") from error
 
 
 def mend(checkpoint: epath.Path) -> None:

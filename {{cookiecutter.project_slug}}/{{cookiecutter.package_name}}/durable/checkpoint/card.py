@@ -1,21 +1,22 @@
 """The card: a checkpoint's description of itself, saved inside it as one string variable."""
 
-import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cached_property
-from types import NoneType
 from typing import Any
 
+import numpy as np
 from etils import epath
 
 from ..errors import CardMissing, DamagedCheckpoint
 from ..files import strict_json
+from ..untrusted import CARD, FARTHEST, ORIGIN, parse_json, require_kinds
 from . import bundle
-from .index import NAMES
+from .index import NAMES, numpy_type
 from .tensor_bundle import CARD_KEY, TensorBundle
 
 
@@ -96,10 +97,10 @@ class Structure:
             LayerEntry(entry["path"], entry["kind"], entry["settings"])
             for entry in values["layers"]
         ]
-        taken: set[str] = set()
+        taken, tried = set[str](), Counter[str]()
         variables = [
             VariableEntry(
-                path=unique(lasting(entry["path"]), taken),  # the first edition kept the number
+                path=unique(lasting(entry["path"]), taken, tried),  # once the number was kept
                 key=entry["key"],
                 shape=tuple(entry["shape"]),
                 dtype=known_type(entry["dtype"]),
@@ -107,8 +108,23 @@ class Structure:
             )
             for entry in values["variables"]
         ]
+        for entry in variables:
+            require_size(entry)
         others = values.get("others", [])
         return cls(layers, variables, values["optimizers"], values["identity"], others)
+
+
+def require_size(entry: VariableEntry) -> None:
+    """Raises ValueError for a variable that no memory can hold."""
+    if bytes_of([length or 1 for length in entry.shape], entry.dtype) >= FARTHEST:
+        raise ValueError(f"{entry.path} cannot have the shape {entry.shape}")
+
+
+def bytes_of(shape: Sequence[int | None], dtype: Any) -> int:
+    """The bytes that a variable takes in memory; of strings and open lengths, none are counted."""
+    known = numpy_type(dtype)
+    size = 0 if known is None or known.hasobject else known.itemsize
+    return math.prod(length or 0 for length in shape) * size
 
 
 def lasting(path: str) -> str:
@@ -126,13 +142,22 @@ def known_type(name: str) -> str:
     return name
 
 
-def unique(name: str, taken: set[str]) -> str:
-    """The name, with a number if it is taken; now it is."""
-    candidate, number = name, 0
+def unique(name: str, taken: set[str], tried: Counter[str] | None = None) -> str:
+    """The name, with a number if it is taken; now it is.
+
+    Args:
+        name: that is wanted.
+        taken: the names that there are.
+        tried: remembers how many numbers are taken, where many may want one name.
+    """
+    number = 0 if tried is None else tried[name]
+    candidate = f"{name}_{number}" if number else name
     while candidate in taken:
         number += 1
         candidate = f"{name}_{number}"
     taken.add(candidate)
+    if tried is not None:
+        tried[name] = number + 1
     return candidate
 
 
@@ -177,6 +202,7 @@ class Card:
         versions: of TensorFlow, Keras and Python.
         created: when it was made, ISO 8601 in UTC.
         shared: the shards that its last data files are links to, in their order.
+        counter: the path of the variable that tells the step; None where none does.
     """
 
     step: int
@@ -194,6 +220,7 @@ class Card:
     versions: dict[str, str] = field(default_factory=dict)
     created: str = field(default_factory=now)
     shared: list[str] = field(default_factory=list)
+    counter: str | None = None
 
     @property
     def place(self) -> str:
@@ -214,62 +241,33 @@ class Card:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Card":
-        """The card that `to_json` made the text from: a metric that was no number is NaN again."""
+        """The card that `to_json` made the text from: a metric that was no number is NaN again.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
         # The first edition wrote NaN and Infinity, which are not JSON, where null stands now.
-        values = json.loads(text, parse_constant=lambda _: None)
-        require_kinds(values)
-        datetime.fromisoformat(values["created"])
+        values = parse_json(text)
+        require_kinds(values, CARD, "the card")
         metrics = values.pop("metrics").items()
         metrics = {name: math.nan if value is None else value for name, value in metrics}
         structure = Structure.from_dictionary(values.pop("structure"))
         origin = values.pop("origin")
         if origin is not None:
+            require_kinds(origin, ORIGIN, "origin in the card")
             origin = Origin(origin["kind"], tuple(origin["sources"]))
         known = {entry.name for entry in fields(cls)}  # a newer edition may say more
         own = {name: value for name, value in values.items() if name in known}
+        if "counter" not in own and own["settings"]:  # train.py saved it, and calls it so
+            own["counter"] = "step"
         return cls(**own, metrics=metrics, structure=structure, origin=origin)
 
 
-NUMBER = (int, float, NoneType)  # null stands for one that is not finite
-TEXTS = dict.fromkeys(("path", "key", "dtype", "role"), str)
-# What the parts of a card are. A list of one kind is that of all its elements, and a dictionary
-# with the key ANY that of all its values; what is not named may be anything, or missing.
-ANY = "*"
-KINDS = {
-    "step": int,
-    "epoch": (int, NoneType),
-    "batch": int,
-    "steps_per_epoch": (int, NoneType),
-    "created": str,
-    "commit": (str, NoneType),
-    "changed": bool,
-    "metrics": {ANY: NUMBER},
-    "rates": {ANY: NUMBER},
-    "versions": {ANY: str},
-    "settings": dict,
-    "shared": [str],
-    "origin": (dict, NoneType),
-    "structure": {
-        "layers": [{"path": str, "kind": str, "settings": dict}],
-        "variables": [TEXTS | {"shape": [(int, NoneType)]}],
-        "optimizers": {ANY: str},
-        "identity": dict,
-        "others": [str],
-    },
-}
-
-
-def require_kinds(value: Any, kinds: Any = KINDS, name: str = "the card") -> None:
-    """Raises TypeError where a part of a card is not of its kind: a file may hold anything."""
-    if not isinstance(value, type(kinds) if isinstance(kinds, dict | list) else kinds):
-        raise TypeError(f"{name} is of the wrong kind: {type(value).__name__}")
-    if isinstance(kinds, list):
-        for inner in value:
-            require_kinds(inner, kinds[0], name)
-    elif isinstance(kinds, dict) and isinstance(value, dict):
-        for key, inner in value.items():
-            if kind := kinds.get(key, kinds.get(ANY)):
-                require_kinds(inner, kind, f"{key} in {name}")
+def require_own_step(path: epath.Path, card: Card, values: Mapping[str, Any]) -> None:
+    """Raises DamagedCheckpoint where the variable that tells the step, by path, tells another."""
+    counted = values.get(str(card.counter))
+    if counted is not None and np.asarray(counted).tolist() != card.step:
+        raise DamagedCheckpoint(path, f"{card.counter} is not at the step of its card, {card.step}")
 
 
 def read_card(checkpoint: epath.PathLike) -> Card:

@@ -11,6 +11,7 @@ from etils import epath
 
 from .. import files
 from ..errors import DamagedCheckpoint, UnreadableCheckpoint
+from ..untrusted import is_regular
 from . import bundle, shared
 from .reader import condition_of
 from .retention import Best, Retention
@@ -41,6 +42,8 @@ class Directory:
         self.folder = epath.Path(path)
         self.name = name
         self.is_tidy = False
+        storage = files.storage_errors(path)
+        self._storage_errors: tuple[type[Exception], ...] = (*storage, UnreadableCheckpoint)
 
     def found(self) -> list[epath.Path]:
         """Every checkpoint that at least one file belongs to, oldest first."""
@@ -77,12 +80,11 @@ class Directory:
 
     def tidy_for(self, best: Best | None) -> None:
         """Tidies this directory and that of the best, if that is possible."""
-        failures = (*files.storage_errors(self.folder), UnreadableCheckpoint)
         try:
             self.tidy()
             if best is not None:
                 Directory(best.directory, self.name).sweep()
-        except failures as error:
+        except self._storage_errors as error:
             log.warning("What killed saves left in %s could not be removed: %s", self.folder, error)
         else:
             self.is_tidy = True
@@ -92,7 +94,7 @@ class Directory:
         """Tells errors of what is done after a save, which does the checkpoint no harm."""
         try:
             yield
-        except (*files.storage_errors(self.folder), UnreadableCheckpoint) as error:
+        except self._storage_errors as error:
             self.is_tidy = False
             log.warning(
                 "Tidying up after %s failed: %s. The next save tries again.", saved.name, error
@@ -175,15 +177,22 @@ def recorded_checkpoints(directory: epath.Path) -> list[epath.Path]:
     Raises:
         UnreadableCheckpoint: it cannot be read at present.
     """
+    text = content_of_state(directory).decode(errors="replace")
+    named = rf'^all_model_checkpoint_paths: "(?:.*/)?([^"/]+-{bundle.STEP})"'
+    return [directory / name for name in re.findall(named, text, re.MULTILINE)]
+
+
+def content_of_state(directory: epath.Path) -> bytes:
+    """What the state file holds: nothing where there is none, or something that is no file.
+
+    Raises:
+        UnreadableCheckpoint: it cannot be read at present.
+    """
     state = directory / STATE_FILE
     try:
-        if not files.exists(state):
-            return []
-        text = state.read_bytes().decode(errors="replace")
+        return state.read_bytes() if files.exists(state) and is_regular(state) else b""
     except OSError as error:
         raise UnreadableCheckpoint(state, error) from error
-    names = re.findall(r'^all_model_checkpoint_paths: "(?:.*/)?([^"/]+-\d+)"', text, re.MULTILINE)
-    return [directory / name for name in names]
 
 
 def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
@@ -196,9 +205,8 @@ def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
         times = [files.time_of(bundle.index_file(checkpoint)) for checkpoint in checkpoints]
         lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
     text = "".join(f"{line}\n" for line in lines)
-    state = directory / STATE_FILE
-    if not files.exists(state) or state.read_bytes() != text.encode():
-        files.write_text(state, text)
+    if not text or content_of_state(directory) != text.encode():
+        files.write_text(directory / STATE_FILE, text)
 
 
 def repair_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
@@ -206,3 +214,12 @@ def repair_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
     named = checkpoints or recorded_checkpoints(directory)
     if named or files.exists(directory / STATE_FILE):
         write_state(directory, named)
+
+
+def set_aside(damaged: list[DamagedCheckpoint]) -> None:
+    """Tells of damaged checkpoints, and moves what is left of their files out of the way."""
+    for error in damaged:
+        log.warning("%s", error)
+        if bundle.files_of(error.checkpoint):
+            folder = bundle.set_aside(error.checkpoint)
+            log.warning("Its files were set aside in %s; going on with an older one.", folder)

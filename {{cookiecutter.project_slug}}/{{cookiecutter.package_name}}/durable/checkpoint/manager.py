@@ -12,7 +12,7 @@ from ..compat import versions, whole_number
 from ..errors import CheckpointExists, DamagedCheckpoint, NoUsableCheckpoint
 from . import bundle
 from .card import Card, Origin
-from .directory import Directory
+from .directory import Directory, set_aside
 from .restore import Restorer
 from .retention import Best, Retention
 from .saver import Failures, Saver, make_readable
@@ -191,16 +191,15 @@ class CheckpointManager(tf.train.CheckpointManager):
                 raise CheckpointExists(path)
             if before is not None:
                 before()
-            if epoch is None and self._steps_per_epoch:
-                epoch = number // self._steps_per_epoch
             card = self._make_card(
                 step=number,
-                epoch=epoch,
+                epoch=self._epoch_of(number) if epoch is None else epoch,
                 metrics=metrics,
                 structure=self._restorer.structure,
                 origin=self.origin,
                 batch=batch,
                 rates=self._restorer.rates,
+                counter=self._restorer.path_of(self._counter) if number == step else None,
             )
             if self._saver.save(path, card, partial(self._after_save, path, metrics)):
                 self._failures.end()
@@ -208,6 +207,9 @@ class CheckpointManager(tf.train.CheckpointManager):
             return str(path)
         self._files.is_tidy = False
         return None
+
+    def _epoch_of(self, step: int) -> int | None:
+        return step // self._steps_per_epoch if self._steps_per_epoch else None
 
     def _is_due(self, step: int | None, *, check_interval: bool) -> bool:
         """Whether the interval has passed, by the step counter."""
@@ -276,7 +278,8 @@ class CheckpointManager(tf.train.CheckpointManager):
             except DamagedCheckpoint as error:
                 damaged.append(error)
                 continue
-            self._set_aside(damaged)
+            set_aside(damaged)
+            self._missing = []
             self.card, self.origin, self._newest = card, card.origin, path
             self._last_step = None if self._counter is None else whole_number(self._counter)
             self.checkpoint.save_counter.assign(card.step)
@@ -291,11 +294,3 @@ class CheckpointManager(tf.train.CheckpointManager):
         if self._initialize is not None:
             self._initialize()
         return None
-
-    def _set_aside(self, damaged: list[DamagedCheckpoint]) -> None:
-        for error in damaged:
-            log.warning("%s", error)
-            if bundle.files_of(error.checkpoint):
-                folder = bundle.set_aside(error.checkpoint)
-                log.warning("Its files were set aside in %s; going on with an older one.", folder)
-        self._missing = []

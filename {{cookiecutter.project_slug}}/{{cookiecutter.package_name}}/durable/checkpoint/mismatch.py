@@ -63,9 +63,10 @@ def find_differences(
 
 def compare_others(saved: list[str], live: list[str], sides: SideNames) -> list[Difference]:
     """Iterators, tables and Python state on one side only."""
+    old, new = dict.fromkeys(saved), dict.fromkeys(live)
     return [
-        *(Difference("-", path, f"only in {sides.saved}") for path in saved if path not in live),
-        *(Difference("+", path, f"only in {sides.model}") for path in live if path not in saved),
+        *(Difference("-", path, f"only in {sides.saved}") for path in old if path not in new),
+        *(Difference("+", path, f"only in {sides.model}") for path in new if path not in old),
     ]
 
 
@@ -257,8 +258,9 @@ def brief(value: Any) -> str:
 
 def compare_order(saved: list[str], live: list[str], sides: SideNames) -> list[Difference]:
     """Layers of both sides that stand elsewhere."""
-    before = [path for path in saved if path in live]
-    after = [path for path in live if path in saved]
+    both = {*saved} & {*live}
+    before = [path for path in dict.fromkeys(saved) if path in both]
+    after = [path for path in dict.fromkeys(live) if path in both]
     return [
         Difference("~", old, f"stands in {sides.saved} where {new} stands in {sides.model}")
         for old, new in zip(before, after, strict=True)

@@ -8,7 +8,7 @@ from etils import epath
 
 from ..errors import CardMissing, DamagedCheckpoint, UnreadableCheckpoint
 from .bundle import attempt
-from .card import Card, VariableEntry, read_card
+from .card import Card, VariableEntry, read_card, require_own_step
 from .tensor_bundle import TensorBundle
 
 
@@ -134,3 +134,5 @@ def read_every_byte(checkpoint: epath.Path, card: Card | None) -> None:
     for entry in () if card is None else card.structure.variables:
         if not tensors.fits(entry):
             raise DamagedCheckpoint(checkpoint, f"{entry.path} is not what the card says")
+        if card and entry.path == card.counter:
+            require_own_step(checkpoint, card, {entry.path: tensors.read(entry.key)})

@@ -15,7 +15,7 @@ from ..compat import learning_rate_variable, whole_number
 from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference
 from . import bundle
 from .bundle import attempt
-from .card import ADDED, Card, Structure, VariableEntry, read_card
+from .card import ADDED, Card, Structure, VariableEntry, read_card, require_own_step
 from .graph import READING_ERRORS, ObjectGraph, assign_value, parts_of, read_keys
 from .mismatch import SideNames, find_differences
 from .naming import optimizers_of
@@ -75,6 +75,7 @@ class Restorer:
         if differences:
             raise CheckpointMismatch(path, differences, unbuilt(card.structure, self.structure))
         values = read_variables(path, card.structure.variables)
+        require_own_step(path, card, values)
         if not self._agrees_on("metric", card.structure):
             values |= self._first_means
         added = {
@@ -87,6 +88,11 @@ class Restorer:
         for name, variable in self._variables.items():
             assign_value(variable, tf.zeros_like(variable) if name in added else values[name])
         return card
+
+    def path_of(self, counter: tf.Variable | None) -> str | None:
+        """The path of the variable that tells the step; None where the checkpoint has it not."""
+        found = (path for path, variable in self._variables.items() if variable is counter)
+        return next(found, None)
 
     def differences(self, saved: Structure, sides: SideNames | None = None) -> list[Difference]:
         """What keeps a checkpoint from being restored here, as `find_differences` tells it."""
@@ -169,6 +175,7 @@ class Restorer:
             if live.get(entry.path) == (entry.shape, entry.dtype) and entry.role not in left_out
         ]
         values = read_variables(path, fitting)
+        require_own_step(path, card, values)
         if self.structure.others and not differences:
             self._restore_others(path)
         for name, value in values.items():

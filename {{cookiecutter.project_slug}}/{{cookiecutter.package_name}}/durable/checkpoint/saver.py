@@ -13,10 +13,11 @@ from google.protobuf import text_format
 
 from .. import files
 from ..errors import SaveFailed
+from ..untrusted import require_regular
 from . import bundle, shared, unchanged
 from .bundle import SHARD_BYTES
 from .card import Card
-from .directory import Directory, repair_state
+from .directory import STATE_FILE, Directory, repair_state
 from .graph import (
     CARD_KEY,
     GRAPH_KEY,
@@ -182,8 +183,9 @@ def write_shard(prefix: str, values: Mapping[str, tf.Tensor]) -> None:
 def make_readable(directory: Directory) -> None:
     """Puts a state file right that TensorFlow could not read, and changes nothing else."""
     try:
+        require_regular(directory.folder / STATE_FILE)
         tf.train.get_checkpoint_state(str(directory.folder))
-    except (ValueError, tf.errors.OpError, text_format.ParseError):
+    except (OSError, ValueError, tf.errors.OpError, text_format.ParseError):
         repair_state(directory.folder, directory.whole())
 
 

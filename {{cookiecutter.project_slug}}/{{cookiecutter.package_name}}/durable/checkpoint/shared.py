@@ -8,7 +8,6 @@ to: a byte that the disk loses is in one of the two, and is mended from the othe
 """
 
 import filecmp
-import json
 import logging
 import os
 import re
@@ -20,6 +19,7 @@ from etils import epath
 
 from .. import files
 from ..errors import DamagedCheckpoint
+from ..untrusted import SHARD, is_regular, parse_json, require_kinds
 from .tensor_bundle import CARD_KEY, TensorBundle
 
 FOLDER = "shared"
@@ -51,7 +51,7 @@ def parts_of(shard: epath.Path) -> list[epath.Path]:
 
 def is_whole(shard: epath.Path) -> bool:
     """Whether the files of a shard, or of its second copy, are there."""
-    return all(files.exists(part) for part in parts_of(shard))
+    return all(files.exists(part) and is_regular(part) for part in parts_of(shard))
 
 
 def is_good(shard: epath.Path) -> bool:
@@ -73,9 +73,8 @@ def names_of(checkpoint: epath.PathLike) -> list[str]:
     bundle = TensorBundle(epath.Path(checkpoint))
     if CARD_KEY not in bundle.entries:
         return []
-    names = json.loads(bundle.read(CARD_KEY).item()).get("shared", [])
-    if not all(re.fullmatch(rf"[^/\\]+-{HASH}", name) for name in names):
-        raise ValueError(f"{checkpoint} names shards that cannot be")
+    names = parse_json(bundle.read(CARD_KEY).item()).get("shared", [])
+    require_kinds(names, [SHARD], "shared in the card")
     return list(names)
 
 

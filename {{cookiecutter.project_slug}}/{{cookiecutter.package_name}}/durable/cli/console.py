@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from ..files import strict_json
+from ..untrusted import printable
 
 NAME_WIDTH = 32  # of the names in a list of values; a longer one pushes its value to the right
 
@@ -20,8 +21,8 @@ def print_json(value: Any) -> None:
 
 
 def print_text(text: str = "", style: str | None = None) -> None:
-    """Prints text as it is: only a terminal breaks lines that are too long for it."""
-    Console().print(text, style=style, soft_wrap=True, markup=False, highlight=False)
+    """Prints text: only a terminal breaks lines that are too long, and nothing acts on it."""
+    Console().print(printable(text), style=style, soft_wrap=True, markup=False, highlight=False)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -139,11 +139,11 @@ def print_plan(source: SourceFile, plan: Plan) -> None:
 def print_rest(plan: Plan) -> None:
     """Prints what becomes nothing, what starts anew, and what does not fit."""
     if plan.not_needed:
-        print(f"Not needed from the file: {shortened(plan.not_needed)}.")
+        print_text(f"Not needed from the file: {shortened(plan.not_needed)}.")
     if plan.anew:
-        print(f"Starts anew: {shortened(plan.anew)}.")
+        print_text(f"Starts anew: {shortened(plan.anew)}.")
     if plan.differences:
-        print(f"Does not fit:\n{format_differences(plan.differences)}", end="")
+        print_text(f"Does not fit:\n{format_differences(plan.differences).rstrip()}")
 
 
 def shortened(names: list[str]) -> str:
@@ -156,10 +156,10 @@ def shortened(names: list[str]) -> str:
 
 def print_result(source: SourceFile, plan: Plan, start: importing.Start, saved: str | None) -> None:
     """Prints what was imported, and how to go on."""
-    print(f"Imported {len(plan.moves)} variables from {source.path}, a {source.kind}.")
+    print_text(f"Imported {len(plan.moves)} variables from {source.path}, a {source.kind}.")
     print_rest(plan)
     arguments = shlex.join(arguments_of(start.experiment.config))
-    print(f"Saved {saved}.\nGo on with: python train.py {arguments}")
+    print_text(f"Saved {saved}.\nGo on with: python train.py {arguments}")
 
 
 def arguments_of(config: RunSettings) -> list[str]:

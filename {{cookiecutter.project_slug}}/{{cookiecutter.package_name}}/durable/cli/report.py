@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from ..evaluation.results import decimal, write_picture
 from ..files import absolute
 from ..report.curves import VALIDATION_PREFIX, Run, metric_names, read_run
-from ..report.drawing import COLORS, MOST_PANELS, draw
+from ..report.drawing import COLORS, MOST_PANELS, as_title, draw
 from ..run.settings import Project
 from .console import CommonOptions, print_json
 
@@ -57,7 +57,8 @@ def report(project: Project, options: ReportOptions) -> int:
         Console().print(runs_table(runs))
         print(f"Drew {output}")
         if undrawn:
-            print(f"It has room for {MOST_PANELS} metrics; not drawn: {', '.join(undrawn)}.")
+            told = ", ".join(map(as_title, undrawn))
+            print(f"It has room for {MOST_PANELS} metrics; not drawn: {told}.")
     return 0
 
 
@@ -110,7 +111,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         pad_edge=False,
     )
     for metric in compared(runs) or [""]:
-        table.add_row(Text(metric, "bold"))
+        table.add_row(Text(as_title(metric), "bold"))
         for run in runs:
             line, found = final(run), best(run, metric)
             step = str(line.get("step", run.last_step))

@@ -1,6 +1,5 @@
 """show: the card of a checkpoint, and what is in its variables."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -10,8 +9,7 @@ from etils import epath
 from rich.console import Console
 from rich.filesize import decimal
 
-from ..checkpoint.card import Card, VariableEntry, read_card
-from ..checkpoint.index import numpy_type
+from ..checkpoint.card import Card, VariableEntry, bytes_of, read_card
 from ..checkpoint.reader import Tensors
 from ..evaluation.comparison import Statistics
 from ..files import strict_json
@@ -69,7 +67,10 @@ def with_statistics(card: Card, statistics: AllStatistics) -> dict[str, Any]:
     structure = asdict(card.structure)
     for entry, values in zip(card.structure.variables, structure["variables"], strict=True):
         found = statistics.get(entry.path)
-        values |= {"bytes": variable_bytes(entry), "statistics": found and asdict(found)}
+        values |= {
+            "bytes": bytes_of(entry.shape, entry.dtype),
+            "statistics": found and asdict(found),
+        }
     return {"structure": structure}
 
 
@@ -105,7 +106,7 @@ def print_variables(card: Card, statistics: AllStatistics) -> None:
 
 def variable_cells(entry: VariableEntry, found: Statistics | None) -> list[str]:
     """What is told of a variable below its path."""
-    cells = [f"{entry.shape} {entry.dtype}", decimal(variable_bytes(entry))]
+    cells = [f"{entry.shape} {entry.dtype}", decimal(bytes_of(entry.shape, entry.dtype))]
     if found is None:
         return [*cells, "", "", ""]
     known = found.mean is not None
@@ -115,10 +116,3 @@ def variable_cells(entry: VariableEntry, found: Statistics | None) -> list[str]:
         f"{number(found.mean)} ± {number(found.deviation)}" if known else "",
         f"{number(found.min)} to {number(found.max)}" if known else "",
     ]
-
-
-def variable_bytes(entry: VariableEntry) -> int:
-    """The bytes that a variable takes in memory; of strings and open lengths, none are counted."""
-    dtype = numpy_type(entry.dtype)
-    size = 0 if dtype is None or dtype.hasobject else dtype.itemsize
-    return math.prod(length or 0 for length in entry.shape) * size

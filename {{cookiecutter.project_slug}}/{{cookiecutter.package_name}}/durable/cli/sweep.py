@@ -228,10 +228,12 @@ class Trainer:
         self._read = size
         known = self._study.trials[trial.number].values
         for line in read_objects(log):
-            value = line.get(self._study.plan.metric)
+            epoch, value = line.get("epoch"), line.get(self._study.plan.metric)
             ended = any(name.startswith(VALIDATION_PREFIX) for name in line)
-            if ended and line["epoch"] not in known and value is not None:
-                self._study.report(trial.number, line["epoch"], value)
+            if not isinstance(epoch, int) or not isinstance(value, int | float):
+                continue
+            if ended and epoch not in known:
+                self._study.report(trial.number, epoch, value)
                 if self._study.is_hopeless(trial.number, last):
                     return True
         return False

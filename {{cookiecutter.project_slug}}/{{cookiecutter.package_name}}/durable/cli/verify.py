@@ -11,7 +11,7 @@ from ..checkpoint.reader import Condition, condition_of
 from ..errors import DamagedCheckpoint
 from ..run.references import all_checkpoints, locate
 from ..run.settings import Project
-from .console import Options, print_json
+from .console import Options, print_json, print_text
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def verify(
         )
     else:
         for checkpoint, condition in conditions.items():
-            print(condition.reason or f"{checkpoint}: {praise(condition)}")
+            print_text(condition.reason or f"{checkpoint}: {praise(condition)}")
     damaged = any(condition.damage for condition in conditions.values())
     return DamagedCheckpoint.exit_code if damaged else 0
 

@@ -3,6 +3,7 @@
 import os
 import re
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,12 +17,15 @@ from ..checkpoint.bundle import damage_from
 from ..checkpoint.card import Origin
 from ..checkpoint.graph import CARD_KEY, GRAPH_KEY, READING_ERRORS
 from ..compat import keras, learning_rate_at
+from ..data.arrays import UNREADABLE as ARCHIVE_ERRORS
 from ..data.protocol import Data
 from ..errors import ConfigurationError, DamagedCheckpoint, ImportMismatch
+from ..run.command_line import settings_of_card
 from ..run.experiment import Experiment
-from ..run.settings import Project, RunSettings, config_from
+from ..run.settings import Project, RunSettings
 from ..run.start import create_run
 from ..run.state import TrainState
+from ..untrusted import require_regular
 from .keras_file import WEIGHTS, KerasFile
 from .name_based import NameBased
 from .names import targets_of
@@ -50,7 +54,7 @@ def settings_of(source: SourceFile, given: RunSettings) -> RunSettings:
     if source.card is None:
         return given
     kind = type(given)
-    own = merged(config_from(source.card.settings, kind), given, kind())
+    own = merged(settings_of_card(source.card.settings, kind), given, kind())
     return replace(own, run=given.run, root=given.root, resume="auto", debug=given.debug)
 
 
@@ -132,6 +136,10 @@ def recognize(path: epath.Path) -> SourceFile:
         raise ConfigurationError(f"There is no file {path}. Known are {KNOWN}.")
     if path.is_dir():
         raise ConfigurationError(f"{path} is a folder: give a file in it. Known are {KNOWN}.")
+    try:
+        require_regular(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}.") from error
     with path.open("rb") as file:
         start = file.read(len(HDF5))
         file.seek(-min(len(TABLE), files.size_of(path)), os.SEEK_END)
@@ -147,6 +155,7 @@ def recognize_checkpoint(prefix: epath.Path) -> SourceFile:
     """Tells the kinds of TensorFlow's checkpoints apart, given the path without `.index`."""
     if not bundle.is_whole(prefix):
         raise DamagedCheckpoint(prefix, "its index or its data file is missing")
+    bundle.require_files(prefix)
     try:
         reader = tf.train.load_checkpoint(str(prefix))
     except READING_ERRORS as error:
@@ -158,8 +167,6 @@ def recognize_checkpoint(prefix: epath.Path) -> SourceFile:
 
 def is_keras_archive(path: epath.Path) -> bool:
     """Whether a file is a zip archive as Keras writes it."""
-    with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            return False
-        with zipfile.ZipFile(file) as archive:
-            return WEIGHTS in archive.namelist()
+    with suppress(OSError, *ARCHIVE_ERRORS), path.open("rb") as file:
+        return WEIGHTS in zipfile.ZipFile(file).namelist()
+    return False

@@ -4,7 +4,7 @@ import io
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import count, takewhile
 from typing import Any
 
@@ -13,9 +13,12 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
+from ..checkpoint.bundle import damage_from
+from ..checkpoint.card import bytes_of
 from ..compat import keras, named_variables, sublayers
-from ..errors import DamagedCheckpoint
+from ..data.arrays import UNREADABLE as ARCHIVE_ERRORS
 from ..run.state import TrainState
+from ..untrusted import read_bytes, require_plausible, shortened
 from .names import match_in_order, model_paths
 from .source import Proposal, SourceFile, Spec
 
@@ -23,7 +26,7 @@ WEIGHTS = "model.weights.h5"
 WHOLE_MODEL = "model_weights"  # the group of an older `.h5` that has more than the weights
 # What a compiled model has beside its layers.
 NOT_NEEDED = re.compile("(optimizer|metrics|optimizer_weights)/")
-UNREADABLE = (OSError, KeyError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile)
+UNREADABLE = (OSError, *ARCHIVE_ERRORS)
 
 
 class KerasFile(SourceFile):
@@ -42,9 +45,11 @@ class KerasFile(SourceFile):
         try:
             with self._open() as file:
                 file.visititems(self._note)
-                self._layers = older_layers(file)
+                size = sum(bytes_of(*spec) for spec in self.specs.values())
+                require_plausible(size, self._stored, "its arrays")
+                self._layers = [layer for layer in older_layers(file) if self._has(layer)]
         except UNREADABLE as error:
-            raise DamagedCheckpoint(path, str(error)) from error
+            raise damage_from(path, error) from error
 
     def propose(self, state: TrainState) -> Proposal:
         """By the class of the layer and its number; in the older kind, by the order of layers."""
@@ -70,13 +75,16 @@ class KerasFile(SourceFile):
                     for name, spec in self.specs.items()
                 }
         except UNREADABLE as error:
-            raise DamagedCheckpoint(self.path, str(error)) from error
+            raise damage_from(self.path, error) from error
 
     def _open(self) -> h5py.File:
-        content = self.path.read_bytes()
+        content = read_bytes(self.path)
         if zipfile.is_zipfile(io.BytesIO(content)):
             with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                size = archive.getinfo(WEIGHTS).file_size
+                require_plausible(size, len(content), WEIGHTS)
                 content = archive.read(WEIGHTS)
+        self._stored = len(content)
         return h5py.File(io.BytesIO(content), "r")
 
     def _note(self, name: str, item: h5py.Dataset | h5py.Group) -> None:
@@ -84,32 +92,57 @@ class KerasFile(SourceFile):
             if item.external or item.is_virtual:
                 raise ValueError(f"{name} points to another file")
             # bfloat16 is unknown to HDF5: Keras writes it as bytes, with a note.
-            dtype = item.attrs.get("dtype", item.dtype.name)
-            self.specs[name] = Spec(item.shape, dtype)
+            dtype = tf.as_dtype(str(item.attrs.get("dtype", item.dtype.name)))
+            if item.shape is None or dtype.size != item.dtype.itemsize:
+                raise ValueError(f"{name} holds no numbers that are known")
+            self.specs[name] = Spec(item.shape, dtype.name)
+
+    def _has(self, layer: Mapping[str, str]) -> bool:
+        """Whether the weights of a layer, where it has some, are in the file itself.
+
+        Raises:
+            ValueError: it names others.
+        """
+        if missing := [name for name in layer.values() if name not in self.specs]:
+            raise ValueError(f"{shortened(missing[0])} is named, and is not in the file")
+        return bool(layer)
 
 
 def older_layers(file: h5py.File) -> list[dict[str, str]]:
     """For each layer with weights of a `.h5` of older Keras, their names by short name."""
-    inside = f"{WHOLE_MODEL}/" if WHOLE_MODEL in file else ""
-    group = file[WHOLE_MODEL] if inside else file
-    layers = []
-    for layer in listed(group, "layer_names"):
-        # Keras 3 writes kernel where Keras 2 writes dense/kernel:0.
-        names = {
+    whole = group_in(file, WHOLE_MODEL)
+    inside, group = ("", file) if whole is None else (f"{WHOLE_MODEL}/", whole)
+    return [
+        {
+            # Keras 3 writes kernel where Keras 2 writes dense/kernel:0.
             re.sub(r":\d+$", "", name).rpartition("/")[2]: f"{inside}{layer}/{name}"
-            for name in listed(group[layer], "weight_names")
+            for name in listed(group_in(group, layer), "weight_names")
         }
-        if names:
-            layers.append(names)
-    return layers
+        for layer in listed(group, "layer_names")
+    ]
 
 
-def listed(group: h5py.Group, name: str) -> list[str]:
+def group_in(group: h5py.Group, name: str) -> h5py.Group | None:
+    """A group in another one; None where there is none. Links to elsewhere are not followed."""
+    found = group
+    for part in name.split("/"):
+        is_own = isinstance(found.get(part, getlink=True), h5py.HardLink)
+        found = found[part] if is_own else None
+        if not isinstance(found, h5py.Group):
+            return None
+    return found
+
+
+def listed(group: h5py.Group | None, name: str) -> list[str]:
     """The texts that a group has as an attribute, or as several where one cannot hold them."""
-    if name in group.attrs:
-        return [*group.attrs[name]]
-    parts = takewhile(group.attrs.__contains__, (f"{name}{number}" for number in count()))
-    return [text for part in parts for text in group.attrs[part]]
+    if group is None:
+        return []
+    numbered = takewhile(group.attrs.__contains__, (f"{name}{number}" for number in count()))
+    parts = [name] if name in group.attrs else numbered
+    texts = [text for part in parts for text in np.atleast_1d(group.attrs[part])]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError(f"{name} holds no texts")
+    return texts
 
 
 def weight_names(model: keras.Model) -> dict[str, str]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from etils import epath
 
 from ..checkpoint.bundle import damage_from
-from ..checkpoint.card import read_card
+from ..checkpoint.card import read_card, require_own_step
 from ..checkpoint.graph import GRAPH_KEY, READING_ERRORS
 from ..checkpoint.mismatch import SideNames, compare_layers
 from ..checkpoint.restore import read_tensors, read_variables
@@ -166,7 +166,7 @@ class CardedCheckpoint(SourceFile):
 
     def __init__(self, path: epath.Path) -> None:
         super().__init__(path)
-        self.card = read_card(path)
+        self._card = self.card = read_card(path)
         self._structure = self.card.structure
         self._entries = {entry.path: entry for entry in self._structure.variables}
         self.specs = {path: Spec(entry.shape, entry.dtype) for path, entry in self._entries.items()}
@@ -196,4 +196,6 @@ class CardedCheckpoint(SourceFile):
 
     def read(self, learning_rate: Callable[[int], float]) -> dict[str, Any]:  # noqa: ARG002
         """Reads all values, and checks them against their checksums and the card."""
-        return read_variables(self.path, self._entries.values())
+        values = read_variables(self.path, self._entries.values())
+        require_own_step(self.path, self._card, values)
+        return values

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
-from etils import epath
 
 from ..checkpoint.card import VariableEntry
 from ..errors import ConfigurationError, Difference
+from ..untrusted import read_text
 from .names import ITERATION, STEP, canonical_path, is_generator_state, slot_of
 from .source import Proposal, Spec
 
@@ -183,7 +183,7 @@ def read_mapping(entries: Iterable[str], file: str | None) -> list[Renaming]:
     lines: list[str] = []
     if file is not None:
         try:
-            lines = epath.Path(file).read_text().splitlines()
+            lines = read_text(file).splitlines()
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"--map-file {file} cannot be read: {error}") from error
     uncommented = (line.partition("#")[0].strip() for line in lines)

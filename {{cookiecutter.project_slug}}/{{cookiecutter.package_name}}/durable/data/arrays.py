@@ -1,5 +1,11 @@
 """Examples in memory: arrays, and the windows of a series."""
 
+import lzma
+import math
+import os
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,11 +13,32 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from etils import epath
 
+from ..errors import in_one_line
+from ..untrusted import require_plausible, require_regular
 from .indexed import IndexedData, shuffle
 
 # Its own constant seed: every run, whatever its seed, holds out the same examples.
 SPLIT_SEED = (1797, 64)
+
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+# What a damaged archive, or the header of an array in it, shows as.
+UNREADABLE = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    lzma.LZMAError,
+    MemoryError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +124,42 @@ class WindowExamples:
     def _series(self) -> tf.Tensor:
         with tf.init_scope():  # once, and not as a constant in each graph
             return tf.constant(self.values)
+
+
+def load_arrays(path: epath.PathLike, *names: str) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file, or those of some names; never anything pickled.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is no `.npz` file, has no array of a name, or claims to hold what it cannot.
+    """
+    require_regular(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            if missing := [name for name in names if name not in infos]:
+                raise ValueError(
+                    f"it has no array {missing[0]!r}, but {', '.join(infos) or 'none'}"
+                )
+            chosen = {name: infos[name] for name in names or infos}
+            size = sum(info.file_size for info in chosen.values())
+            require_plausible(size, os.stat(path).st_size, os.fspath(path))  # noqa: PTH116
+            return {name: load_array(archive, info) for name, info in chosen.items()}
+    except UNREADABLE as error:
+        raise ValueError(f"it is no .npz file that can be read: {in_one_line(error)}") from error
+
+
+def load_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """An array of an `.npz` file, whose header may tell of more than there is."""
+    with archive.open(info) as content:
+        version = np.lib.format.read_magic(content)
+        if version not in HEADERS:
+            raise ValueError(f"{info.filename} is of a version that holds no plain numbers")
+        shape, _, dtype = HEADERS[version](content)
+    if math.prod(shape) * dtype.itemsize > info.file_size:
+        raise ValueError(f"{info.filename} is shorter than its header says")
+    with archive.open(info) as content:
+        return np.lib.format.read_array(content, allow_pickle=False)
 
 
 class ArrayData(IndexedData):

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, in_one_line
+from ..untrusted import require_plausible, require_regular
 from .indexed import describe_files, find_files
 
 KINDS = (".jpeg", ".jpg", ".png")  # what TensorFlow decodes to gray or color, as one likes
@@ -138,9 +139,12 @@ def is_image(file: Path) -> bool:
 def why_no_image(file: Path) -> str | None:
     """What is wrong with a file whose head is not that of an image; None with a good one."""
     try:
-        with Image.open(file):
+        require_regular(file)
+        with Image.open(file) as image:
+            size = image.width * image.height * len(image.getbands())
+            require_plausible(size, file.stat().st_size, str(file))
             return None
     except UnidentifiedImageError:
         return f"{file} is no image that can be read."
-    except OSError as error:
-        return f"{file} is no image that can be read: {error}."
+    except Exception as error:  # each kind of image has its own
+        return f"{file} is no image that can be read: {in_one_line(error)}."

@@ -24,7 +24,7 @@ from .protocol import Data
 # What a graph raises where an example is no good; the text of such an error may hold bytes of the
 # example, and then cannot even be decoded.
 GRAPH_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
-SAMPLES = 64  # files of which a part is read
+SAMPLES = 64  # files that examples are known by, of which a part is read
 PART = 4096  # bytes at each end of such a file
 AHEAD = 16  # steps: a loop in a graph takes the batches of up to 10 before they are trained
 

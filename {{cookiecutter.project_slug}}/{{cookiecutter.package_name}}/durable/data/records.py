@@ -5,12 +5,14 @@ its checksum. It is kept beside the files, and built anew where a file has chang
 """
 
 import os
-import zipfile
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from struct import Struct
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,11 +21,14 @@ from rich.console import Console
 from rich.progress import track
 
 from ..errors import ConfigurationError
+from .arrays import load_arrays
 from .indexed import describe_files
 
 T = TypeVar("T")
 INDEX = "records.index.npz"
 READ_AT_ONCE = 1024  # records: several times as fast as one by one
+PARTS = ("offsets", "sizes", "owners")  # of the index
+LENGTH = Struct("<Q")  # at the head of a record
 HEADER, FOOTER = 12, 4  # bytes around a record: its length and that one's checksum, its checksum
 COMPRESSED = (b"\x1f\x8b", b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")  # gzip, zlib
 
@@ -95,12 +100,13 @@ class RecordExamples:
         for place, index in enumerate(indices):
             file = self.files[self.owners[index]]
             with Path(file).open("rb") as opened:  # each time: no state that threads would share
-                opened.seek(self.offsets[index])
+                opened.seek(self.offsets[index] - HEADER)
+                size = opened.read(HEADER)[: LENGTH.size]
                 records[place] = opened.read(self.sizes[index])
-            if len(records[place]) < self.sizes[index]:
+            if size != LENGTH.pack(self.sizes[index]) or len(records[place]) < self.sizes[index]:
                 raise ConfigurationError(
-                    f"{file} is shorter than it was: the record at byte {self.offsets[index]} is "
-                    "cut. Restore the file, and start the run again."
+                    f"{file} is not what it was: there is no whole record at byte "
+                    f"{self.offsets[index]}. Restore the file, and start the run again."
                 )
         return records
 
@@ -167,15 +173,41 @@ def sizes_in(file: Path) -> np.ndarray:
             f"{file} is compressed, and no record in it can be found by its number: write it "
             "anew without compression."
         )
-    lengths = tf.data.TFRecordDataset(str(file)).map(tf.strings.length)
-    try:
-        many = [np.zeros(0, np.int64), *lengths.batch(READ_AT_ONCE).as_numpy_iterator()]
-    except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
+    told = sizes_told(file)
+    # One that claims more than the file has would be given memory before it is found out.
+    whole = tf.data.TFRecordDataset(str(file)).take(len(told))
+    lengths = whole.map(tf.strings.length)
+    good = 0
+    with suppress(tf.errors.DataLossError, tf.errors.OutOfRangeError):
+        for some in lengths.batch(READ_AT_ONCE).as_numpy_iterator():
+            good += len(some)
+    if good < len(told):
+        good = count_good(lengths)
+    if good < len(told) or told.sum() + len(told) * (HEADER + FOOTER) < file.stat().st_size:
         raise ConfigurationError(
-            f"{file} is damaged or cut short in record {count_good(lengths)}: restore the file, or "
-            "leave it out."
-        ) from error
-    return np.concatenate(many).astype(np.int64)
+            f"{file} is damaged or cut short in record {good}: restore the file, or leave it out."
+        )
+    return told
+
+
+def sizes_told(file: Path) -> np.ndarray:
+    """The sizes of records that their headers tell, up to one that is cut short: (records,) int64.
+
+    A record is its size in 8 bytes, their checksum, its content, and the checksum of that. See
+    https://www.tensorflow.org/tutorials/load_data/tfrecord.
+    """
+    end, place, sizes = file.stat().st_size, 0, array("q")
+    with file.open("rb") as opened, ExitStack() as stack:
+        if end == 0:  # which cannot be mapped
+            return np.zeros(0, np.int64)
+        content = stack.enter_context(mmap(opened.fileno(), 0, access=ACCESS_READ))
+        while place + HEADER <= end:
+            (size,) = LENGTH.unpack_from(content, place)
+            place += HEADER + size + FOOTER
+            if place > end:
+                break
+            sizes.append(size)
+    return np.array(sizes, np.int64)
 
 
 def count_good(lengths: tf.data.Dataset) -> int:
@@ -190,15 +222,32 @@ def count_good(lengths: tf.data.Dataset) -> int:
 def read_index(kept: Path, names: np.ndarray, stamps: np.ndarray) -> dict[str, np.ndarray] | None:
     """The index that is kept, where it is that of files with these names, sizes and times."""
     try:
-        with np.load(kept, allow_pickle=False) as found:
-            index = dict(found)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        index = load_arrays(kept)
+    except (OSError, ValueError):
         return None
-    same = [
-        np.array_equal(index.pop(name, None), value)
-        for name, value in (("names", names), ("stamps", stamps))
-    ]
-    return index if all(same) else None
+    parts = [index.pop(name, np.zeros(0)) for name in ("names", "stamps", *PARTS)]
+    same = all(map(np.array_equal, parts, (names, stamps)))
+    sizes = parts[2:]
+    known = [part.dtype == np.int64 and part.ndim == 1 for part in sizes]
+    if not (same and all(known) and len({*map(len, sizes)}) == 1):
+        return None
+    index = dict(zip(PARTS, sizes, strict=True))
+    return index if is_possible(index, stamps[:, 0]) else None
+
+
+def is_possible(index: dict[str, np.ndarray], ends: np.ndarray) -> bool:
+    """Whether the records of an index fill files of these sizes, one after the other."""
+    sizes, owners = index["sizes"], index["owners"]
+    if len(sizes) and not (sizes.min() >= 0 and owners.min() >= 0 and owners.max() < len(ends)):
+        return False
+    if (np.diff(owners) < 0).any() or (sizes > ends[owners]).any():
+        return False
+    whole = sizes + HEADER + FOOTER
+    filled = np.zeros(len(ends), np.int64)
+    np.add.at(filled, owners, whole)
+    befores = np.concatenate([[0], np.cumsum(filled)])[owners]
+    starts = np.cumsum(whole) - whole - befores + HEADER
+    return np.array_equal(filled, ends) and np.array_equal(index["offsets"], starts)
 
 
 def write_index(kept: Path, index: dict[str, np.ndarray]) -> None:

@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from ..errors import ConfigurationError, in_one_line
+from ..untrusted import require_regular
+from .arrays import UNREADABLE
 from .indexed import describe_files
 
 SAMPLES = 64  # elements that tell a sequence from others
@@ -217,8 +219,9 @@ def open_array(file: Path) -> np.ndarray:
         ConfigurationError: it is not there, cut short, or no array of examples.
     """
     try:
+        require_regular(file)
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, *UNREADABLE) as error:
         raise ConfigurationError(f"{file} cannot be read: {in_one_line(error)}.") from error
     if not isinstance(array, np.ndarray) or array.ndim == 0:
         raise ConfigurationError(f"{file} is no .npy file of several examples.")

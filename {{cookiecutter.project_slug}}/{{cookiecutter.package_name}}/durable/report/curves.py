@@ -1,21 +1,22 @@
 """What is drawn of a run: its curves, its checkpoints, and what happened to it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from math import inf
 from typing import Any, Literal
 
 import numpy as np
 from etils import epath
 
-from ..checkpoint.bundle import find_checkpoints, step_of
+from ..checkpoint.bundle import STEP, find_checkpoints, step_of
 from ..checkpoint.card import read_card
 from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
 from ..files import entry_names
-from ..run.history import read_history, read_objects
-from ..run.paths import RunPaths
+from ..run.history import read_events, read_history, read_objects
+from ..run.paths import RunPaths, SupersededPaths
 from ..run.references import names_of_runs
 from ..run.settings import read_settings, usual_mode
+from ..untrusted import NUMBER
 
 Lines = list[dict[str, Any]]
 
@@ -23,6 +24,7 @@ COMBINED = ("fork", "partial fork", "average")  # of other runs' checkpoints
 ORIGINS = (*COMBINED, "import")
 NO_METRICS = {"step", "epoch", "time"}
 VALIDATION_PREFIX = "val_"
+CHECKPOINT = re.compile(rf"\w[\w.-]*@{STEP}")  # as a history names those of other runs
 
 
 def as_float(value: Any) -> float:
@@ -120,8 +122,9 @@ class Run:
     def mode_of(self, metric: str) -> Literal["max", "min"]:
         """Whether the largest or the smallest value of a metric is its best."""
         decisive = self.settings.get("best_metric") or ""
-        if metric_name(metric) == metric_name(decisive):
-            return self.settings["best_mode"]
+        mode = self.settings.get("best_mode")
+        if mode in ("max", "min") and metric_name(metric) == metric_name(str(decisive)):
+            return mode
         return usual_mode(metric)
 
     @property
@@ -174,7 +177,7 @@ def read_run(paths: RunPaths) -> Run:
     found = [*find_checkpoints(paths.checkpoints), *find_checkpoints(paths.best)]
     checkpoints = {step_of(checkpoint): checkpoint for checkpoint in found}
     events = read_history(paths)
-    lines = read_objects(paths.metrics)
+    lines = read_log(paths)
     if not lines:
         lines = lines_in_cards(checkpoints[step] for step in sorted(checkpoints))
     if not lines and origin_of(events) is None:
@@ -203,11 +206,18 @@ def read_sources(paths: RunPaths, origin: dict[str, Any] | None) -> list[Source]
     if origin is None or origin["event"] not in COMBINED:
         return []
     sources = []
-    for source in origin["sources"]:
+    for source in filter(CHECKPOINT.fullmatch, origin.get("sources", [])):
         run, _, step = source.rpartition("@")
-        lines = lines_at(paths.of(run), origin.get("time", inf))
-        sources.append(Source(run, int(step), lines))
+        sources.append(Source(run, int(step), lines_at(paths.of(run), origin["time"])))
     return sources
+
+
+def read_log(paths: RunPaths | SupersededPaths) -> Lines:
+    """The log of a run, without what is no number in it."""
+    return [
+        {name: value for name, value in line.items() if isinstance(value, NUMBER)}
+        for line in read_objects(paths.metrics)
+    ]
 
 
 def lines_at(paths: RunPaths, time: float) -> Lines:
@@ -219,12 +229,12 @@ def lines_at(paths: RunPaths, time: float) -> Lines:
     """
     logs: list[Any] = [paths, *map(paths.superseded_at, entry_names(paths.superseded))]
     # A rewind sets aside the later rewinds with all else that came after its step.
-    events = [event for log in logs for event in read_objects(log.history)]
-    if all(event.get("time", 0) > time for event in events):
+    events = [event for log in logs for event in read_events(log.history)]
+    if all(event["time"] > time for event in events):
         return []  # another run of the name, which had not begun then
     rewinds = [event for event in events if "superseded" in event and event["time"] > time]
-    lines = read_objects(paths.metrics)
+    lines = read_log(paths)
     for rewind in sorted(rewinds, key=lambda event: event["time"], reverse=True):
         stayed = [line for line in lines if line["step"] <= rewind["step"]]
-        lines = stayed + read_objects(paths.superseded_at(rewind["superseded"]).metrics)
+        lines = stayed + read_log(paths.superseded_at(rewind["superseded"]))
     return lines

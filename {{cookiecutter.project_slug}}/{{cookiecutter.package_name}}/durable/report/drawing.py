@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from ..untrusted import printable
 from .curves import VALIDATION_PREFIX, Curve, Run, Source, metric_names
 
 if TYPE_CHECKING:  # no TensorFlow
@@ -21,7 +22,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 INK = "#444444"
 MOST_PANELS = 6
 MOST_DOTS = 30  # a longer curve needs no dot for each of its points
-LONGEST_NAME = 24
+LONGEST_NAME, LONGEST_TITLE = 24, 80
 
 TRAINING: dict[str, Any] = {"linewidth": 1, "alpha": 0.45, "solid_capstyle": "round"}
 VALIDATION: dict[str, Any] = {"linewidth": 1.8, "solid_capstyle": "round"}
@@ -71,7 +72,7 @@ def draw_metric(axes: Axes, runs: Sequence[Run], metric: str) -> None:
             marker = "o" if len(curve.steps) <= dots else None
             axes.plot(curve.steps, curve.values, color=color, marker=marker, ms=3, **style)
             connect(axes, runs, run, name, color)
-    axes.set_title(metric, loc="left", size=11)
+    axes.set_title(as_title(metric), loc="left", size=11, parse_math=False)
     axes.grid(color="#E5E5E5", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -152,6 +153,11 @@ def short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[-half + 1 :]}"
 
 
+def as_title(name: str) -> str:
+    """A name, without the end of a very long one and what acts on a terminal."""
+    return printable(name if len(name) <= LONGEST_TITLE else f"{name[:LONGEST_TITLE]}…")
+
+
 def explain(runs: Sequence[Run]) -> list[Line2D]:
     """The legend: what each kind of line and mark means, of those that occur."""
     happened = {event["event"] for run in runs for event in run.events}
@@ -186,7 +192,7 @@ def draw_trials(trials: "Sequence[Trial]", metric: str, logarithmic: Container[s
     figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
     curves, *panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flat
     for axes, title in zip([curves, *panels], ["epoch", *names], strict=False):
-        axes.set_xlabel(title)
+        axes.set_xlabel(as_title(title), parse_math=False)
         axes.grid(color="#E5E5E5", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
@@ -197,7 +203,7 @@ def draw_trials(trials: "Sequence[Trial]", metric: str, logarithmic: Container[s
     for axes in panels[len(names) :]:
         axes.remove()
     curves.xaxis.set_major_locator(MaxNLocator(integer=True))
-    curves.set_title(metric, loc="left", size=11)
+    curves.set_title(as_title(metric), loc="left", size=11, parse_math=False)
     for place, trial in reversed([*enumerate(trials)]):  # the best over the others
         if trial.best is None:
             continue

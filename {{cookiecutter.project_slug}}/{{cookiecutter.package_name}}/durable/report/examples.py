@@ -10,6 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from ..untrusted import printable
 from .drawing import COLORS, INK, short
 
 COLUMNS = 6
@@ -35,7 +36,8 @@ def draw_examples(batch: Any, most: int) -> Figure:
     for number in range(count):
         row, column = number // COLUMNS * len(drawn), number % COLUMNS
         title = [told(name, values[number]) for name, values in parts.items() if name not in drawn]
-        grid[row, column].set_title("\n".join(title), size=8, color=INK)
+        text = "\n".join(title)
+        grid[row, column].set_title(text, size=8, color=INK, parse_math=False)
         for place, (name, values) in enumerate(drawn.items()):
             if values is not None:
                 draw_values(grid[row + place, column], values, number)
@@ -79,7 +81,7 @@ def is_drawn(values: np.ndarray) -> bool:
 def told(name: str, value: Any) -> str:
     """A label, a text or another value, in few letters."""
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    return short(f"{name} {text}")
+    return printable(short(f"{name} {text}"))
 
 
 def draw_values(axes: Axes, values: np.ndarray, number: int) -> None:

@@ -5,7 +5,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
-from json import loads
+from reprlib import repr as brief
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -13,6 +13,7 @@ import tyro
 from etils import epath
 
 from ..errors import ConfigurationError, in_one_line
+from ..untrusted import parse_json, read_text
 from .settings import RunSettings, Settings, config_from
 
 
@@ -63,8 +64,8 @@ def settings_in(path: epath.Path, kind: type[Settings]) -> Settings:
         ConfigurationError: as `parse_settings`.
     """
     try:
-        values = loads(path.read_text())
-    except (OSError, RecursionError, ValueError) as error:
+        values = parse_json(read_text(path))
+    except (OSError, ValueError) as error:
         reason = in_one_line(error)
         raise ConfigurationError(f"--config {path} cannot be read: {reason}.") from error
     if not isinstance(values, dict):
@@ -74,11 +75,26 @@ def settings_in(path: epath.Path, kind: type[Settings]) -> Settings:
     return config_from(values, kind)
 
 
-def problems_of(values: Mapping[str, Any], kind: type, inside: str = "") -> Iterator[str]:
-    """What is wrong with the settings of a file, one by one: unknown names and wrong types."""
+def settings_of_card(values: Mapping[str, Any], kind: type[Settings]) -> Settings:
+    """The configuration that a card holds, but for settings that are known no more.
+
+    Raises:
+        ConfigurationError: a setting is of a wrong type, or not possible.
+    """
+    for problem in problems_of(values, kind, unknown=False):
+        raise ConfigurationError(f"The settings in the card cannot be used: {problem}")
+    return config_from(values, kind)
+
+
+def problems_of(
+    values: Mapping[str, Any], kind: type, inside: str = "", *, unknown: bool = True
+) -> Iterator[str]:
+    """What is wrong with the settings of a file, one by one: wrong types and `unknown` names."""
     hints = get_type_hints(kind)
     known = [field.name for field in fields(kind)]
     for name, value in values.items():
+        if name not in known and not unknown:
+            continue
         if name not in known:
             nearest = get_close_matches(name, known, n=1)
             known_ones = f"known are {', '.join(known)}."
@@ -86,11 +102,11 @@ def problems_of(values: Mapping[str, Any], kind: type, inside: str = "") -> Iter
             yield f"there is no setting {inside}{name}; {hint}"
         elif is_dataclass(hints[name]):
             if isinstance(value, dict):
-                yield from problems_of(value, hints[name], f"{inside}{name}.")
+                yield from problems_of(value, hints[name], f"{inside}{name}.", unknown=unknown)
             else:
-                yield f"{inside}{name} is to be an object with settings, not {value!r}."
+                yield f"{inside}{name} is to be an object with settings, not {brief(value)}."
         elif not is_of(value, hints[name]):
-            yield f"{inside}{name} is to be {described(hints[name])}, not {value!r}."
+            yield f"{inside}{name} is to be {described(hints[name])}, not {brief(value)}."
 
 
 def is_of(value: Any, hint: Any) -> bool:

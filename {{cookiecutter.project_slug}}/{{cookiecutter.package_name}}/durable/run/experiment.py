@@ -278,21 +278,6 @@ class Task(Protocol):
         return None
 
 
-def mean_probabilities(members: Sequence[tf.Tensor]) -> tf.Tensor:
-    """The logarithms of the mean of probabilities, such as those of an ensemble's members.
-
-    Computed from logarithms, so that a probability too small for a number counts as it should.
-
-    Args:
-        members: logits of one shape, with the classes in the last axis.
-
-    Returns:
-        Of the same shape, float64.
-    """
-    logs = [tf.nn.log_softmax(tf.cast(logits, tf.float64)) for logits in members]
-    return tf.reduce_logsumexp(tf.stack(logs), axis=0) - np.log(len(members))
-
-
 class Figures(Protocol):
     """The figures of an evaluation, collected batch by batch, so that memory stays flat."""
 

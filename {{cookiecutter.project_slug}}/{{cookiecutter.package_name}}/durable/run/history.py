@@ -3,14 +3,15 @@
 The history tells when it was started, resumed, forked from another and rewound.
 """
 
-import json
 import logging
+import re
 import struct
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from etils import epath
+from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 
 from ..checkpoint.index import masked_checksum
@@ -24,6 +25,7 @@ from ..files import (
     synchronize,
     write_text,
 )
+from ..untrusted import Maybe, is_count, is_regular, parse_json, read_bytes, require_kinds
 from .paths import RunPaths, SupersededPaths
 
 log = logging.getLogger(__name__)
@@ -32,7 +34,13 @@ log = logging.getLogger(__name__)
 EVENTS = "events.out.tfevents."
 SUPERSEDED_EVENTS = "events.out.superseded."
 HEAD_SIZE, FRAME_SIZE = 12, 16  # bytes before a record, and around it
-FARTHEST = 1 << 63  # TensorFlow counts steps in 64 bits
+LONGEST_LINE = 1 << 20  # letters
+EVENT = {
+    "event": str,
+    "time": (int, float),
+    "sources": Maybe([str]),
+    "superseded": Maybe(re.compile(r"\d+T\d+Z(-\d+)?")),
+}
 
 
 def record(paths: RunPaths, event: str, step: int, **details: Any) -> None:
@@ -53,11 +61,21 @@ def record(paths: RunPaths, event: str, step: int, **details: Any) -> None:
 
 def read_history(paths: RunPaths) -> list[dict[str, Any]]:
     """The events of a run, in their order."""
-    return [
-        entry
-        for entry in read_objects(paths.history)
-        if isinstance(entry.get("event"), str) and isinstance(entry.get("time"), int | float)
-    ]
+    return read_events(paths.history)
+
+
+def read_events(path: epath.Path) -> list[dict[str, Any]]:
+    """The events in a file, in their order; a line that is none is left out."""
+    return [entry for entry in read_objects(path) if is_event(entry)]
+
+
+def is_event(entry: dict[str, Any]) -> bool:
+    """Whether an object of a history is an event."""
+    try:
+        require_kinds(entry, EVENT, "an event")
+    except TypeError:
+        return False
+    return True
 
 
 def read_objects(path: epath.Path) -> list[dict[str, Any]]:
@@ -85,9 +103,10 @@ def rewind_lines(path: epath.Path, step: int) -> None:
 
 def read_lines(path: epath.Path) -> list[str]:
     """The lines of a file with their ends; none where there is no file."""
-    if not exists(path):
+    try:
+        return read_bytes(path).decode(errors="replace").splitlines(keepends=True)
+    except FileNotFoundError:
         return []
-    return path.read_bytes().decode(errors="replace").splitlines(keepends=True)
 
 
 def step_of_line(line: str) -> int | None:
@@ -99,11 +118,10 @@ def step_of_line(line: str) -> int | None:
 def parse_line(line: str) -> dict[str, Any] | None:
     """The object of a whole line, if it has a step; None where it cannot be read."""
     try:
-        found = json.loads(line) if line.endswith("\n") else None
-    except (RecursionError, ValueError):
+        found = parse_json(line) if line.endswith("\n") and len(line) <= LONGEST_LINE else None
+    except ValueError:
         return None
-    step = found.get("step") if isinstance(found, dict) else None
-    return found if isinstance(step, int) and 0 <= step < FARTHEST else None
+    return found if isinstance(found, dict) and is_count(found.get("step")) else None
 
 
 def rewind_log(paths: RunPaths, step: int) -> None:
@@ -132,7 +150,7 @@ def copy_log(paths: RunPaths, step: int, target: SupersededPaths) -> None:
 
 def event_files(tensorboard: epath.Path) -> list[epath.Path]:
     """TensorBoard's files, oldest first."""
-    return matching(tensorboard, f"{EVENTS}*")
+    return [*filter(is_regular, matching(tensorboard, f"{EVENTS}*"))]
 
 
 def rewind_events(path: epath.Path, step: int) -> None:
@@ -177,4 +195,7 @@ def whole_records(path: epath.Path) -> Iterator[tuple[bytes, Event]]:
             content, tail = file.read(length), file.read(FRAME_SIZE - HEAD_SIZE)
             if tail != struct.pack("<I", masked_checksum(content)):
                 return
-            yield head + content + tail, Event.FromString(content)
+            try:
+                yield head + content + tail, Event.FromString(content)
+            except DecodeError:
+                return

@@ -1,8 +1,9 @@
-"""The mean loss and the metrics of a task, over the examples of training or of validation."""
+"""Means: of the loss and the metrics over examples, and of what several models give."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ..compat import keras, named_variables
@@ -122,3 +123,18 @@ class MeansUpdate:
         whole = [strategy.reduce("SUM", value, axis=None) for value in sums]
         for means in self._means:
             means.add(whole)
+
+
+def mean_probabilities(members: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The logarithms of the mean of probabilities, such as those of an ensemble's members.
+
+    Computed from logarithms, so that a probability too small for a number counts as it should.
+
+    Args:
+        members: logits of one shape, with the classes in the last axis.
+
+    Returns:
+        Of the same shape, float64.
+    """
+    logs = [tf.nn.log_softmax(tf.cast(logits, tf.float64)) for logits in members]
+    return tf.reduce_logsumexp(tf.stack(logs), axis=0) - np.log(len(members))

@@ -1,8 +1,8 @@
 """Finding a checkpoint by what a user calls it: 440, best, epoch:10, wide@440."""
 
 import re
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from etils import epath
 
@@ -10,12 +10,18 @@ from ..checkpoint import bundle
 from ..checkpoint.card import read_card
 from ..checkpoint.retention import Best
 from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
+from ..untrusted import Maybe, is_count, require_kinds
 from .paths import RunPaths
 from .settings import read_settings
 
 T = TypeVar("T")
 TRIES = 4  # a trainer that saves all the time may be that quick again
-CHECKPOINT = re.compile(r"latest|best|\d+|epoch:\d+")
+RULE_OF_BEST = {
+    "best_metric": str,
+    "best_mode": re.compile("max|min"),
+    "best_to_keep": Maybe(is_count),
+}
+CHECKPOINT = re.compile(rf"latest|best|(?:epoch:)?{bundle.STEP}")
 
 
 def locate(paths: RunPaths, reference: str) -> epath.Path:
@@ -112,9 +118,25 @@ def rule_of_best(paths: RunPaths, checkpoint: epath.Path) -> Best:
         paths: of the run.
         checkpoint: one of the run, whose card tells it if config.json does not.
     """
-    settings = read_settings(paths.config) or read_card(checkpoint).settings
+    settings = read_settings(paths.config)
+    if not tells_best(settings):
+        settings = read_card(checkpoint).settings
+    if not tells_best(settings):
+        raise ConfigurationError(
+            f"Nothing tells which checkpoint of run {paths.run!r} is the best: restore "
+            f"{paths.config}, or resume the run to write it anew."
+        )
     count = settings.get("best_to_keep", 1)  # there was one before
     return Best(paths.best, settings["best_metric"], settings["best_mode"], count)
+
+
+def tells_best(settings: Mapping[str, Any]) -> bool:
+    """Whether settings tell what decides which checkpoints are the best."""
+    try:
+        require_kinds(settings, RULE_OF_BEST, "settings")
+    except TypeError:
+        return False
+    return True
 
 
 def all_checkpoints(paths: RunPaths) -> list[epath.Path]:

@@ -22,6 +22,7 @@ from rich.console import Console
 from ..errors import PACKAGE, ConfigurationError, RunLocked, UserError, in_one_line
 from ..files import make_folder
 from ..quiet import import_tensorflow
+from ..untrusted import parse_json, printable, read_text
 from .paths import RunPaths
 
 log = logging.getLogger(__name__)
@@ -193,9 +194,14 @@ class RunLock(AbstractContextManager["RunLock"]):
 
     def _read_holder(self) -> str:
         try:
-            holder = json.loads(self._holder.read_text())
+            holder = parse_json(read_text(self._holder))
             return f"process {holder['pid']} on {holder['host']}"
-        except (OSError, ValueError):  # it has only just taken the lock, or could not write it
+        except (
+            OSError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ):  # it has only just taken the lock, or could not write it
             return "another process"
 
 
@@ -212,7 +218,7 @@ class Printer(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Prints one message."""
         stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
-        print(self.format(record), file=stream, flush=True)
+        print(printable(self.format(record)), file=stream, flush=True)
 
 
 class Output:
@@ -267,10 +273,10 @@ def run_main(main: Callable[[], int]) -> None:
         if "--debug" in sys.argv:
             traceback.print_exc()
         if isinstance(error, UserError):
-            print(error, file=sys.stderr)
+            print(printable(str(error)), file=sys.stderr)
             sys.exit(error.exit_code)
         print(
-            f"The system refused: {in_one_line(error)}. What was saved is untouched. "
+            f"The system refused: {printable(in_one_line(error))}. What was saved is untouched. "
             "Put this right and run it again; --debug tells where it was.",
             file=sys.stderr,
         )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_type_hints
 from etils import epath
 
 from ..errors import ConfigurationError
-from ..files import exists, strict_json, write_text
+from ..files import strict_json, write_text
+from ..untrusted import parse_json, read_text
 from .paths import RunPaths
 
 if TYPE_CHECKING:  # no TensorFlow yet: see `quiet`
@@ -213,8 +214,10 @@ def record_config(config: RunSettings, path: epath.Path) -> None:
 def read_settings(path: epath.Path) -> dict[str, Any]:
     """The settings in a file; none where there is no file, or it cannot be read."""
     try:
-        found = json.loads(path.read_text()) if exists(path) else {}
-    except (OSError, RecursionError, ValueError):
+        found = parse_json(read_text(path))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError):
         found = None
     if isinstance(found, dict):
         return found

@@ -1,9 +1,10 @@
 """The study of a sweep: its trials and what decides between them, kept by Optuna in a file."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import inf
-from types import ModuleType
+from types import ModuleType, NoneType
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from ..checkpoint.bundle import step_of
 from ..errors import ConfigurationError
 from ..files import make_folder
+from ..untrusted import require_kinds
 from .command_line import parse_settings
 from .paths import RunPaths
 from .references import find
@@ -21,6 +23,12 @@ from .start import resolve_parent, with_best_metric
 from .state import TrainState
 
 PLAN = "plan"
+KINDS = {
+    **{name: [str] for name in ("space", "settings")},
+    **dict.fromkeys(("fork_from", "trunk"), (str, NoneType)),
+    "metric": str,
+    "mode": re.compile("max|min"),
+}
 STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}  # others are unfinished
 # What must stay the same, and what is said where it does not.
 COMMON = {"space": "another space", "settings": "other settings", "fork_from": "another trunk"}
@@ -174,7 +182,7 @@ class Study:
         """The plan of the study that is in the file; None where it was killed before it had one."""
         for study in self._storage.get_all_studies():
             if study.study_name == self._paths.run and PLAN in study.user_attrs:
-                return Plan(**study.user_attrs[PLAN])
+                return read_plan(study.user_attrs[PLAN], self._paths)
         return None
 
     def _require(self, before: Plan, plan: Plan) -> None:
@@ -259,6 +267,17 @@ class Study:
     def _sampler(self, number: int) -> Any:
         """What chooses for a trial. With one seed for all, a restart would choose anew."""
         return self._optuna.samplers.TPESampler(seed=self._seed + number)
+
+
+def read_plan(values: Any, paths: RunPaths) -> Plan:
+    """The plan that a study holds; ConfigurationError where it is none."""
+    try:
+        require_kinds(values, KINDS, "its plan")
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{paths.sweep('.db')} holds no sweep of this project: {error}. Give another --name."
+        ) from error
+    return Plan(**{entry.name: values[entry.name] for entry in fields(Plan)})
 
 
 def complete_plan(

@@ -8,12 +8,14 @@ it has got.
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from types import NoneType
 from typing import Any, Protocol
 from uuid import uuid4
 
-from ..errors import in_one_line
+from ..errors import ConfigurationError, in_one_line
 from ..files import strict_json, write_text
+from ..untrusted import ANY, require_kinds
 from .history import read_history, read_objects
 from .paths import RunPaths
 from .references import newest_step
@@ -22,6 +24,13 @@ from .settings import RunSettings, read_settings
 log = logging.getLogger(__name__)
 
 FORKS = ("fork", "partial fork")
+TRACKED = {
+    "id": str,
+    "parent": (str, NoneType),
+    "parent_id": (str, NoneType),
+    "rewind": (str, NoneType),
+    "last": int,
+}
 
 
 @dataclass(frozen=True)
@@ -148,9 +157,9 @@ def tracked_run(tracker: str, paths: RunPaths) -> TrackedRun:
     parent_id: str | None = None
     if rewinds:
         parent, parent_id = f"{paths.run}@{rewinds[-1]['step']}", kept.id if kept else None
-    elif forks := [event for event in events if event["event"] in FORKS]:
+    elif forks := [event for event in events if event["event"] in FORKS and event.get("sources")]:
         parent = forks[0]["sources"][0]
-        run_of_parent = forks[0]["sources"][0].rpartition("@")[0]
+        run_of_parent = parent.rpartition("@")[0]
         parent_id = read_kept(paths.of(run_of_parent)).get(tracker, {}).get("id")
     run = TrackedRun(uuid4().hex, parent, parent_id, rewind)
     keep(tracker, paths, run)
@@ -164,4 +173,16 @@ def keep(tracker: str, paths: RunPaths, run: TrackedRun) -> None:
 
 def read_kept(paths: RunPaths) -> dict[str, Any]:
     """What a run is to each tracker that it was sent to."""
-    return read_settings(paths.tracking)
+    kept = read_settings(paths.tracking)
+    try:
+        require_kinds(kept, {ANY: TRACKED}, str(paths.tracking))
+    except TypeError as error:
+        raise ConfigurationError(
+            f"{error}: nothing tells any more what the tracker has got. Restore the file, or "
+            "remove it to begin a new tracked run."
+        ) from error
+    names = {field.name for field in fields(TrackedRun)}  # a newer edition may say more
+    return {
+        tracker: {name: value for name, value in run.items() if name in names}
+        for tracker, run in kept.items()
+    }

@@ -12,6 +12,7 @@ DURABLE = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"errors"},
     {"files", "compat", "quiet"},
+    {"untrusted"},
     {"checkpoint"},
     {"data"},
     {"run"},

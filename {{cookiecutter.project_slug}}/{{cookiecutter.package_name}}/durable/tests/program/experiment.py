@@ -12,7 +12,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from ...compat import keras
-from ...data.arrays import ArrayData, hold_out
+from ...data.arrays import ArrayData, hold_out, load_arrays
 from ...data.pipeline import PipelineData
 from ...errors import ConfigurationError
 from ...files import absolute
@@ -101,10 +101,11 @@ def load_data(config):
         x, y = digits()
     else:
         try:
-            with np.load(config.path, allow_pickle=False) as arrays:
-                x, y = arrays["x"], arrays["y"]
-        except OSError as error:
+            x, y = load_arrays(config.path, "x", "y").values()
+        except FileNotFoundError as error:
             raise ConfigurationError(f"There is no data file {config.path}.") from error
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{config.path} cannot be used: {error}.") from error
     x, y = x.astype(np.float32), y.astype(np.int32)
     details = {"data.shape": list(x.shape[1:]), "data.classes": int(y.max()) + 1}
     examples = hold_out((x, y), config.validation)
