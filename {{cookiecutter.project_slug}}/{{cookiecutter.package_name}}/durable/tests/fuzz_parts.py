@@ -15,7 +15,7 @@ from etils import epath
 from rich.console import Console
 
 from ..checkpoint import directory, shared
-from ..checkpoint.bundle import UNREADABLE, find_checkpoints, step_of
+from ..checkpoint.bundle import DAMAGE, find_checkpoints, step_of
 from ..checkpoint.card import Card
 from ..checkpoint.mismatch import SideNames, find_differences
 from ..checkpoint.retention import Best
@@ -37,7 +37,7 @@ from ..run.history import read_history, rewind_lines
 from ..run.references import locate, rule_of_best
 from ..run.session import RunLock
 from ..run.settings import read_settings, record_config
-from ..run.state import TRACING_ERRORS
+from ..run.tracing import TRACING_ERRORS
 from ..run.tracking import tracked_run
 from ..untrusted import FARTHEST
 from . import hostile
@@ -149,7 +149,7 @@ def card(seed, examples):
     def read(text):
         try:
             found = Card.from_json(text)
-        except UNREADABLE:
+        except DAMAGE:
             return  # it is damaged: one line, see `damage_from`
         assert Card.from_json(found.to_json()).to_json() == found.to_json()
         assert all(entry.dtype != "float12" for entry in found.structure.variables)

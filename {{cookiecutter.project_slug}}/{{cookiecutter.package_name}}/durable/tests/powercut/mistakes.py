@@ -6,14 +6,15 @@ MUTANTS = {
     Mutant(
         "small files are not synchronized",
         "files.py",
-        "    temporary.write_bytes(content)\n    synchronize(temporary)\n",
-        "    temporary.write_bytes(content)\n",
+        "        temporary.write_bytes(content)\n        synchronize(temporary)\n",
+        "        temporary.write_bytes(content)\n",
     ): "beginning",
     Mutant(
         "the names of small files are not synchronized",
         "files.py",
-        "    temporary.replace(path)\n    synchronize(path.parent)\n",
-        "    temporary.replace(path)\n",
+        "            temporary.unlink(missing_ok=True)\n        raise\n"
+        "    synchronize(path.parent)\n",
+        "            temporary.unlink(missing_ok=True)\n        raise\n",
     ): "beginning",
     Mutant(
         "the index of a checkpoint comes before its data",
@@ -24,15 +25,11 @@ MUTANTS = {
     Mutant(
         "the files of TensorBoard are not synchronized",
         "run/log.py",
-        "            synchronize(events)\n",
-        "            pass\n",
+        "            append_bytes(self._path, self._waiting.getvalue())\n",
+        "            self._folder.mkdir(parents=True, exist_ok=True)\n"
+        "            with self._path.open('ab') as file:\n"
+        "                file.write(self._waiting.getvalue())\n",
     ): "beginning",
-    Mutant(
-        "the file of TensorBoard with the last name is synchronized",
-        "run/log.py",
-        "        for events in self._events:\n",
-        "        for events in event_files(self._path.parent / 'tensorboard')[-1:]:\n",
-    ): "training",
     Mutant(
         "new folders are not synchronized",
         "files.py",
@@ -42,14 +39,15 @@ MUTANTS = {
     Mutant(
         "small files are written in place",
         "files.py",
-        '    temporary = path.parent / f"{path.name}{TEMPORARY}"\n    temporary.write_bytes',
-        "    temporary = path\n    temporary.write_bytes",
+        '    temporary = path.parent / f"{path.name}{TEMPORARY}"\n'
+        "    try:\n        temporary.write_bytes",
+        "    temporary = path\n    try:\n        temporary.write_bytes",
     ): "training",
     Mutant(
         "what is added to a log is not synchronized",
         "files.py",
-        "            file.write(text)\n        synchronize(path)\n",
-        "            file.write(text)\n",
+        "            file.write(content)\n        synchronize(path)\n",
+        "            file.write(content)\n",
     ): "beginning",
     Mutant(
         "the name of a new log is not synchronized",
@@ -96,31 +94,25 @@ MUTANTS = {
     ): "rewinding",
     Mutant(
         "a file of TensorBoard that is cut is not synchronized",
-        "run/log.py",
+        "run/history.py",
         "    synchronize(temporary)\n    temporary.replace(path)\n",
         "    temporary.replace(path)\n",
     ): "training",
     Mutant(
         "the name of a file of TensorBoard that is cut is not synchronized",
-        "run/log.py",
+        "run/history.py",
         "    temporary.replace(path)\n    synchronize(path.parent)\n",
         "    temporary.replace(path)\n",
     ): "rewinding",
     Mutant(
-        "the name of a new file of TensorBoard is not synchronized",
-        "run/log.py",
-        "        synchronize(paths.tensorboard)  # which has a new file\n",
-        "",
-    ): "beginning",
-    Mutant(
         "what a rewind sets aside of TensorBoard is not synchronized",
-        "run/log.py",
+        "run/history.py",
         "    synchronize(target)\n    synchronize(target.parent)\n",
         "    synchronize(target.parent)\n",
     ): "rewinding",
     Mutant(
         "the name of what a rewind sets aside of TensorBoard is not synchronized",
-        "run/log.py",
+        "run/history.py",
         "    synchronize(target)\n    synchronize(target.parent)\n",
         "    synchronize(target)\n",
     ): "rewinding",
