@@ -30,7 +30,6 @@ MORE_MEMORY = 200 << 20  # bytes, than with an honest file
 MORE_TIME = 2  # seconds of computing, than with an honest file
 FEW = 12  # hostile files, of which the short form calls commands
 LONGEST_LINE, MOST_TEXT = 5_000, 100_000  # letters printed
-HANGS = 40  # seconds by the clock, for a machine that has much to do
 RESERVED = 8 << 30  # bytes of addresses, which threads take without using them
 CARD, UNTRUSTED = "checkpoint/card.py", "untrusted.py"
 KERAS = "convert/keras_file.py"
@@ -59,7 +58,7 @@ def in_child(work, folder, seconds):
         resource.setrlimit(resource.RLIMIT_AS, (used + RESERVED,) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 5))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        signal.alarm(HANGS)
+        signal.alarm(fuzz_parts.HANGS)
         os._exit(exit_code_of(work))
     _, status, usage = os.wait4(child, 0)
     output, errors = (

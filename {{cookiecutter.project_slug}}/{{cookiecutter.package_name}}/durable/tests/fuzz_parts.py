@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import re
+import signal
 import time
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
@@ -44,6 +45,7 @@ from . import hostile
 from .program.experiment import Config, Paths
 
 MOST_MEMORY = 200 << 20  # bytes for one example
+HANGS = 40  # seconds by the clock, for a machine that has much to do
 MOST_TOLD = 2000  # letters of an error
 MOST_TIME = 2.5  # seconds of computing for one example
 CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -70,6 +72,7 @@ class Meter:
         Path("example").write_bytes(content)
         self._tried += 1
         Path("tried").write_text(str(self._tried))
+        signal.alarm(HANGS)
         before, began = peak(anew=True), time.process_time()
         self._read(example)
         seconds, memory = time.process_time() - began, peak(anew=False) - before
