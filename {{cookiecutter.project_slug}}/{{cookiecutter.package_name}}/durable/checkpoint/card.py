@@ -116,11 +116,11 @@ class Structure:
 
 def require_size(entry: VariableEntry) -> None:
     """Raises ValueError for a variable that no memory can hold."""
-    if bytes_of([length or 1 for length in entry.shape], entry.dtype) >= FARTHEST:
+    if bytes_taken([length or 1 for length in entry.shape], entry.dtype) >= FARTHEST:
         raise ValueError(f"{entry.path} cannot have the shape {entry.shape}")
 
 
-def bytes_of(shape: Sequence[int | None], dtype: Any) -> int:
+def bytes_taken(shape: Sequence[int | None], dtype: str) -> int:
     """The bytes that a variable takes in memory; of strings and open lengths, none are counted."""
     known = numpy_type(dtype)
     size = 0 if known is None or known.hasobject else known.itemsize

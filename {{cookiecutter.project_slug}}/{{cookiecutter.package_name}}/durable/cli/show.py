@@ -9,7 +9,7 @@ from etils import epath
 from rich.console import Console
 from rich.filesize import decimal
 
-from ..checkpoint.card import Card, VariableEntry, bytes_of, read_card
+from ..checkpoint.card import Card, VariableEntry, bytes_taken, read_card
 from ..checkpoint.reader import Tensors
 from ..evaluation.comparison import Statistics
 from ..files import strict_json
@@ -68,7 +68,7 @@ def with_statistics(card: Card, statistics: AllStatistics) -> dict[str, Any]:
     for entry, values in zip(card.structure.variables, structure["variables"], strict=True):
         found = statistics.get(entry.path)
         values |= {
-            "bytes": bytes_of(entry.shape, entry.dtype),
+            "bytes": bytes_taken(entry.shape, entry.dtype),
             "statistics": found and asdict(found),
         }
     return {"structure": structure}
@@ -106,7 +106,7 @@ def print_variables(card: Card, statistics: AllStatistics) -> None:
 
 def variable_cells(entry: VariableEntry, found: Statistics | None) -> list[str]:
     """What is told of a variable below its path."""
-    cells = [f"{entry.shape} {entry.dtype}", decimal(bytes_of(entry.shape, entry.dtype))]
+    cells = [f"{entry.shape} {entry.dtype}", decimal(bytes_taken(entry.shape, entry.dtype))]
     if found is None:
         return [*cells, "", "", ""]
     known = found.mean is not None

@@ -14,7 +14,7 @@ import tensorflow as tf
 from etils import epath
 
 from ..checkpoint.bundle import damage_from
-from ..checkpoint.card import bytes_of
+from ..checkpoint.card import bytes_taken
 from ..compat import keras, named_variables, sublayers
 from ..data.arrays import UNREADABLE as ARCHIVE_ERRORS
 from ..run.state import TrainState
@@ -45,7 +45,7 @@ class KerasFile(SourceFile):
         try:
             with self._open() as file:
                 file.visititems(self._note)
-                size = sum(bytes_of(*spec) for spec in self.specs.values())
+                size = sum(bytes_taken(*spec) for spec in self.specs.values())
                 require_plausible(size, self._stored, "its arrays")
                 self._layers = [layer for layer in older_layers(file) if self._has(layer)]
         except UNREADABLE as error:

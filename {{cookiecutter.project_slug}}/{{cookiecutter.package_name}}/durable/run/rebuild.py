@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.card import Card, VariableEntry, bytes_of
+from ..checkpoint.card import Card, VariableEntry, bytes_taken
 from ..checkpoint.restore import Restorer
 from ..data.protocol import DATA, Data, DataSpec, SavedSpec, spec_from_json
 from ..errors import ConfigurationError
@@ -85,7 +85,7 @@ def as_large_as(saved: Sequence[VariableEntry]) -> Iterator[None]:
         ConfigurationError: there would be more, or the models cannot be built.
     """
     most = MANY + GROWTH * len(saved)
-    largest = SMALL + GROWTH * sum(bytes_of(entry.shape, entry.dtype) for entry in saved)
+    largest = SMALL + GROWTH * sum(bytes_taken(entry.shape, entry.dtype) for entry in saved)
     count = size = 0
 
     def create(make: Callable[..., Any], **given: Any) -> Any:
@@ -115,7 +115,11 @@ def bytes_to_take(given: Mapping[str, Any]) -> int:
         with suppress(*TRACING_ERRORS), tf.Graph().as_default():
             tensor = tf.convert_to_tensor(value())
             shape, dtype = tensor.shape, tensor.dtype
-    return 0 if shape is None else bytes_of(tf.TensorShape(shape), dtype or tf.float32)
+    return (
+        0
+        if shape is None
+        else bytes_taken(tf.TensorShape(shape), tf.as_dtype(dtype or tf.float32).name)
+    )
 
 
 def spec_of(card: Card, experiment: Experiment) -> DataSpec:
