@@ -115,11 +115,8 @@ def bytes_to_take(given: Mapping[str, Any]) -> int:
         with suppress(*TRACING_ERRORS), tf.Graph().as_default():
             tensor = tf.convert_to_tensor(value())
             shape, dtype = tensor.shape, tensor.dtype
-    return (
-        0
-        if shape is None
-        else bytes_taken(tf.TensorShape(shape), tf.as_dtype(dtype or tf.float32).name)
-    )
+    kind = tf.as_dtype(dtype or tf.float32).name
+    return 0 if shape is None else bytes_taken(tf.TensorShape(shape), kind)
 
 
 def spec_of(card: Card, experiment: Experiment) -> DataSpec:
