@@ -252,7 +252,7 @@ def hostile_weights(honest, archive):
         "weights that are not there": with_change(
             lambda file: (
                 file.attrs.__setitem__("layer_names", ["layers"]),
-                file["layers"].attrs.__setitem__("weight_names", ["x"]),
+                file["layers"].attrs.__setitem__("weight_names", ["kernel"]),
             )
         ),
         "a layer elsewhere": with_change(
