@@ -28,7 +28,7 @@ from .mutants import Mutant, project_with
 
 MORE_MEMORY = 200 << 20  # bytes, than with an honest file
 MORE_TIME = 2  # seconds of computing, than with an honest file
-FEW = 12  # hostile files, of which the short form calls commands
+FEW = 6  # hostile files, of which the short form calls commands
 LONGEST_LINE, MOST_TEXT = 5_000, 100_000  # letters printed
 RESERVED = 8 << 30  # bytes of addresses, which threads take without using them
 CARD, UNTRUSTED = "checkpoint/card.py", "untrusted.py"
@@ -210,13 +210,8 @@ MUTANTS = (
         "weights",
     ),
     (
-        Mutant(
-            "links",
-            KERAS,
-            "isinstance(found.get(part, getlink=True), h5py.HardLink)",
-            "part in found",
-        ),
-        "weights",
+        Mutant("any names", KERAS, "if name not in self.specs]", "if not name]"),
+        "weights: weights that are not there",
     ),
     (Mutant("pipes", UNTRUSTED, "if not stat.S_ISREG(mode)", "if False"), "pipe to import"),
     (
@@ -228,7 +223,7 @@ MUTANTS = (
         ),
         "another step",
     ),
-    (Mutant("any model", "run/rebuild.py", " or size > largest", ""), "a huge model"),
+    (Mutant("any model", "run/rebuild.py", " or size > largest", ""), "a model of 1 GB"),
     (
         Mutant(
             "formulas",

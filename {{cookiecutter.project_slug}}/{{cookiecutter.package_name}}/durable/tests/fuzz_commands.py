@@ -162,6 +162,7 @@ def cards():
             yield Case(f"a card: {name}", with_card(lambda card, p=parts: card | p), command, {0})
     models = {
         "a huge model": {"model": {"hidden": [10**9], "name": "mlp", "dropout": 0.0}},
+        "a model of 1 GB": {"model": {"hidden": [4 * 10**6], "name": "mlp", "dropout": 0.0}},
         "many layers": {"model": {"hidden": [4] * 100_000, "name": "mlp"}},
         "a negative model": {"model": {"hidden": [-5], "name": "mlp"}},
         "a model that is a number": {"model": 5},
@@ -215,7 +216,7 @@ def texts():
         "a text as loss": {"step": 90, "epoch": 2, "loss": "[/]", "val_loss": "[/]"},
         "a list as step": {"step": [1], "epoch": 2, "loss": 0.5},
         "large numbers": {"step": 2**62, "epoch": 10**300, "loss": 1e308, "val_loss": -1e308},
-        "metrics with odd names": {"step": 90, "epoch": 2, "$\\frac{": 1, "[/]": 2, "\x1b[2J": 3},
+        "metrics with odd names": {"step": 90, "epoch": 2, "$\\frac{$": 1, "[/]": 2, "\x1b[2J": 3},
         "a long name": {"step": 90, "epoch": 2, "x" * 500_000: 1.0},
     }
     for name, values in lines.items():

@@ -38,7 +38,7 @@ VALUES = [
     "[bold",
     "\x1b[2J\x07",
     "\ud800",
-    "$\\frac{",
+    "$\\frac{$",
     "../../../etc/passwd",
     "a\nb",
     "x" * 100_000,
@@ -249,6 +249,12 @@ def hostile_weights(honest, archive):
         "layers that are not there": attribute("layer_names", ["a", "../b", "dense"]),
         "one layer": attribute("layer_names", "layers"),
         "layers in bytes": attribute("layer_names", layers),
+        "weights that are not there": with_change(
+            lambda file: (
+                file.attrs.__setitem__("layer_names", ["layers"]),
+                file["layers"].attrs.__setitem__("weight_names", ["kernel"]),
+            )
+        ),
         "a layer elsewhere": with_change(
             lambda file: (
                 file.attrs.__setitem__("layer_names", ["outside"]),
