@@ -80,7 +80,8 @@ class MetricsLog(AbstractContextManager["MetricsLog"]):
         self._lines.clear()
         self._writer.flush()
         for events in self._events:
-            synchronize(events)
+            if events.exists():  # else the folder of the run was taken away
+                synchronize(events)
         if self._tracking is not None:
             self._tracking.update()
 

@@ -24,8 +24,8 @@ MUTANTS = {
     Mutant(
         "the files of TensorBoard are not synchronized",
         "run/log.py",
-        "            synchronize(events)\n",
-        "            pass\n",
+        "                synchronize(events)\n",
+        "                pass\n",
     ): "beginning",
     Mutant(
         "the file of TensorBoard with the last name is synchronized",
