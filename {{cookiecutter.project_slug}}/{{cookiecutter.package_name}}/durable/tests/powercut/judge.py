@@ -15,8 +15,7 @@ from ...checkpoint.manager import CheckpointManager
 from ...checkpoint.reader import condition_of
 from ...errors import NoUsableCheckpoint, UserError
 from ...run.command_line import parse_settings
-from ...run.history import read_objects
-from ...run.log import rewind_log
+from ...run.history import read_objects, rewind_log
 from ...run.state import TrainState
 from ..program import commands
 from ..program.experiment import Config, Experiment
