@@ -7,6 +7,7 @@ from typing import Any
 
 from etils import epath
 
+from ..checkpoint.bundle import STEP
 from ..files import append_text, strict_json, write_text
 from ..untrusted import Maybe, is_count, parse_json, read_bytes, require_kinds
 from .paths import RunPaths
@@ -14,6 +15,7 @@ from .paths import RunPaths
 log = logging.getLogger(__name__)
 
 LONGEST_LINE = 1 << 20  # letters
+CHECKPOINT = re.compile(rf"\w[\w.-]*@{STEP}")  # as an event names one of another run
 EVENT = {
     "event": str,
     "time": (int, float),
