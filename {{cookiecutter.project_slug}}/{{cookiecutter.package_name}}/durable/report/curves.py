@@ -1,6 +1,5 @@
 """What is drawn of a run: its curves, its checkpoints, and what happened to it."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -8,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from etils import epath
 
-from ..checkpoint.bundle import STEP, find_checkpoints, step_of
+from ..checkpoint.bundle import find_checkpoints, step_of
 from ..checkpoint.card import read_card
 from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
 from ..files import entry_names
-from ..run.history import read_events, read_history, read_objects
+from ..run.history import CHECKPOINT, read_events, read_history, read_objects
 from ..run.paths import RunPaths, SupersededPaths
 from ..run.references import names_of_runs
 from ..run.settings import read_settings, usual_mode
@@ -24,7 +23,6 @@ COMBINED = ("fork", "partial fork", "average")  # of other runs' checkpoints
 ORIGINS = (*COMBINED, "import")
 NO_METRICS = {"step", "epoch", "time"}
 VALIDATION_PREFIX = "val_"
-CHECKPOINT = re.compile(rf"\w[\w.-]*@{STEP}")  # as a history names those of other runs
 
 
 def as_float(value: Any) -> float:

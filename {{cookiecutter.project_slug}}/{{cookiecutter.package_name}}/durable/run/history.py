@@ -14,6 +14,7 @@ from etils import epath
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto.event_pb2 import Event
 
+from ..checkpoint.bundle import STEP
 from ..checkpoint.index import masked_checksum
 from ..files import (
     append_text,
@@ -35,6 +36,7 @@ EVENTS = "events.out.tfevents."
 SUPERSEDED_EVENTS = "events.out.superseded."
 HEAD_SIZE, FRAME_SIZE = 12, 16  # bytes before a record, and around it
 LONGEST_LINE = 1 << 20  # letters
+CHECKPOINT = re.compile(rf"\w[\w.-]*@{STEP}")  # as an event names one of another run
 EVENT = {
     "event": str,
     "time": (int, float),

@@ -16,7 +16,7 @@ from uuid import uuid4
 from ..errors import ConfigurationError, in_one_line
 from ..files import strict_json, write_text
 from ..untrusted import ANY, require_kinds
-from .history import read_history, read_objects
+from .history import CHECKPOINT, read_history, read_objects
 from .paths import RunPaths
 from .references import newest_step
 from .settings import RunSettings, read_settings
@@ -157,13 +157,19 @@ def tracked_run(tracker: str, paths: RunPaths) -> TrackedRun:
     parent_id: str | None = None
     if rewinds:
         parent, parent_id = f"{paths.run}@{rewinds[-1]['step']}", kept.id if kept else None
-    elif forks := [event for event in events if event["event"] in FORKS and event.get("sources")]:
+    elif forks := [event for event in events if is_fork(event)]:
         parent = forks[0]["sources"][0]
         run_of_parent = parent.rpartition("@")[0]
         parent_id = read_kept(paths.of(run_of_parent)).get(tracker, {}).get("id")
     run = TrackedRun(uuid4().hex, parent, parent_id, rewind)
     keep(tracker, paths, run)
     return run
+
+
+def is_fork(event: Mapping[str, Any]) -> bool:
+    """Whether an event made the run from a checkpoint of another one."""
+    sources = event.get("sources", [])[:1]
+    return event["event"] in FORKS and any(map(CHECKPOINT.fullmatch, sources))
 
 
 def keep(tracker: str, paths: RunPaths, run: TrackedRun) -> None:

@@ -255,6 +255,7 @@ def history(seed, examples):
             changed[number][name] = value
             corpus.append(json.dumps(changed))
         corpus.append(json.dumps([{k: v for k, v in e.items() if k != name} for e in events]))
+    corpus.append(json.dumps([{**events[0], "sources": [""]}]))
 
     def read(text):
         for run in ("default", "other"):

@@ -9,6 +9,7 @@ import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from etils import epath
@@ -277,13 +278,43 @@ def test_what_a_newer_edition_says_besides_is_no_damage(run):
 
 
 def write_card(checkpoint, change):
-    """Changes the card of a checkpoint, whose checksums are right again."""
+    """Changes the card of a checkpoint."""
+
+    def put(tensors):
+        tensors[CARD_KEY] = json.dumps(change(json.loads(tensors[CARD_KEY]))).encode()
+
+    rewrite(checkpoint, put)
+
+
+def rewrite(checkpoint, change):
+    """Changes the tensors of a checkpoint, whose checksums are right again."""
     reader = tf.train.load_checkpoint(str(checkpoint))
     tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    tensors[CARD_KEY] = json.dumps(change(json.loads(tensors[CARD_KEY]))).encode()
+    change(tensors)
     tf.raw_ops.SaveV2(
         prefix=str(checkpoint),
         tensor_names=list(tensors),
         shape_and_slices=[""] * len(tensors),
         tensors=[tf.constant(value) for value in tensors.values()],
     )
+
+
+STEP_KEY = "step/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def test_another_step_than_that_of_the_card_is_damage(run, caplog):
+    state, directory, values = run
+    rewrite(directory / "ckpt-6", lambda tensors: tensors.update({STEP_KEY: np.int64(5)}))
+    condition = condition_of(epath.Path(directory / "ckpt-6"))
+    assert condition.state == "damaged"
+    assert "step is not at the step of its card, 6" in condition.reason
+    assert manager_of(state, directory).restore_or_initialize() == str(directory / "ckpt-4")
+    assert values_of(state) == values[4]
+
+
+def test_a_number_of_its_own_is_no_other_step(tmp_path):
+    state = small_state()
+    state.step.assign(3)
+    path = manager_of(state, tmp_path).save(7)
+    assert condition_of(epath.Path(path)).state == "good"
+    assert manager_of(state, tmp_path).restore_or_initialize() == path
