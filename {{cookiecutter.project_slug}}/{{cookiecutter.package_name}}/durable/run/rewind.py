@@ -72,14 +72,16 @@ def tidy(paths: RunPaths) -> None:
     """Removes what killed saves and rewinds left."""
     Directory(paths.checkpoints).tidy()
     Directory(paths.best).sweep()
-    tidy_superseded(paths)
+    tidy_rewinds(paths)
 
 
-def tidy_superseded(paths: RunPaths) -> None:
-    """Removes what rewinds that were not finished left where they set something aside."""
-    for aside in map(paths.superseded_at, files.entry_names(paths.superseded)):
-        for copied in (aside.metrics, aside.history):
-            (aside.folder / f"{copied.name}{files.TEMPORARY}").unlink(missing_ok=True)
+def tidy_rewinds(paths: RunPaths) -> None:
+    """Removes what rewinds that were not finished left in the run and where they set it aside."""
+    asides = [paths.superseded_at(name) for name in files.entry_names(paths.superseded)]
+    for place in (paths, *asides):
+        for text in (place.metrics, place.history):
+            (text.parent / f"{text.name}{files.TEMPORARY}").unlink(missing_ok=True)
+    for aside in asides:
         for folder in (aside.checkpoints, aside.best):
             Directory(folder).sweep()
 

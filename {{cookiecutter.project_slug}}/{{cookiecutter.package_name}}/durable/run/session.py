@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 # What a file system without locks answers, as NFS without its lock daemon.
 LOCKS_NOT_SUPPORTED = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+TRIES = 4  # to lock a run, while others that do so end
 # What does not tell that a folder is the wrong one.
 PASSING = {errno.EINTR, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOSPC}
 
@@ -136,10 +137,7 @@ class RunLock(AbstractContextManager["RunLock"]):
 
     def __enter__(self) -> "RunLock":
         try:
-            try:
-                self._make_and_lock()
-            except FileNotFoundError:  # whoever held it has just removed its new folder
-                self._make_and_lock()
+            self._make_and_lock()
         except Timeout:
             raise RunLocked(
                 f"Run {self._run!r} is being trained by {self._read_holder()}. "
@@ -165,8 +163,14 @@ class RunLock(AbstractContextManager["RunLock"]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # a disk that fails must not hide how the run ended
+        with suppress(OSError):
             self._holder.unlink(missing_ok=True)
+        # A disk that fails must not hide how the run ended; the process's end lets go of the lock.
+        with suppress(OSError):
+            self._release()
+
+    def _release(self) -> None:
+        """Lets go of the lock, and removes folders that were made for it and are empty."""
         is_left_over = self._made and not any(self._files())
         if is_left_over:
             # What is inside comes last in the order of paths.
@@ -183,9 +187,16 @@ class RunLock(AbstractContextManager["RunLock"]):
     def _make_and_lock(self) -> None:
         # From the inside to the outside, as they are removed.
         folders = (self._folder, *self._folder.parents)
-        self._made = [folder for folder in folders if not folder.exists()]
-        make_folder(epath.Path(self._folder))
-        self._lock.acquire()
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self._made = [folder for folder in folders if not folder.exists()]
+                make_folder(epath.Path(self._folder))
+                self._lock.acquire()
+            except (FileExistsError, FileNotFoundError):
+                if not tries_left:
+                    raise
+                continue  # whoever held it was just removing the folder that it had made
+            return
 
     def _files(self) -> Iterator[Path]:
         """The files of the run but for the lock."""

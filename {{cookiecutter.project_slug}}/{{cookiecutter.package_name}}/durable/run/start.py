@@ -26,7 +26,7 @@ from . import history
 from .experiment import Experiment
 from .paths import RunPaths
 from .references import find, resolve
-from .rewind import tidy_superseded
+from .rewind import tidy_rewinds
 from .session import RunLock
 from .settings import RunSettings, Settings, record_config
 from .state import TrainState
@@ -212,7 +212,7 @@ def record_start(
 
     What a rewind that was not finished has left is removed: nobody may ever rewind again.
     """
-    tidy_superseded(paths)
+    tidy_rewinds(paths)
     record_config(config, paths.config)
     if history.read_history(paths):
         history.record(paths, "resume", step)
