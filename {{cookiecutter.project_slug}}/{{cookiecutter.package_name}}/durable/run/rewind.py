@@ -78,9 +78,9 @@ def tidy(paths: RunPaths) -> None:
 def tidy_rewinds(paths: RunPaths) -> None:
     """Removes what rewinds that were not finished left in the run and where they set it aside."""
     asides = [paths.superseded_at(name) for name in files.entry_names(paths.superseded)]
-    for place in (paths, *asides):
-        for text in (place.metrics, place.history):
-            (text.parent / f"{text.name}{files.TEMPORARY}").unlink(missing_ok=True)
+    texts = [text for aside in asides for text in (aside.metrics, aside.history)]
+    for text in (paths.metrics, paths.history, *texts):
+        (text.parent / f"{text.name}{files.TEMPORARY}").unlink(missing_ok=True)
     for aside in asides:
         for folder in (aside.checkpoints, aside.best):
             Directory(folder).sweep()
