@@ -54,7 +54,10 @@ def in_child(work, folder, seconds):
         os.chdir(folder)
         for name, number in (("output", 1), ("errors", 2)):
             os.dup2(os.open(f"{folder}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        used = (
+            int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+            * resource.getpagesize()
+        )
         resource.setrlimit(resource.RLIMIT_AS, (used + RESERVED,) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, int(seconds) + 5))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -62,7 +65,8 @@ def in_child(work, folder, seconds):
         os._exit(exit_code_of(work))
     _, status, usage = os.wait4(child, 0)
     output, errors = (
-        Path(f"{folder}.{name}").read_text(errors="replace") for name in ("output", "errors")
+        Path(f"{folder}.{name}").read_text(encoding="utf-8", errors="replace")
+        for name in ("output", "errors")
     )
     code = -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     return Outcome(code, output, errors, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)

@@ -55,8 +55,8 @@ SIDES = SideNames()
 def peak(*, anew):
     """The most memory that was in use since it was asked for anew, in bytes."""
     if anew:
-        Path("/proc/self/clear_refs").write_text("5")
-    status = Path("/proc/self/status").read_text()
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) << 10
 
 
@@ -71,7 +71,7 @@ class Meter:
         content = example if isinstance(example, bytes) else example.encode(errors="replace")
         Path("example").write_bytes(content)
         self._tried += 1
-        Path("tried").write_text(str(self._tried))
+        Path("tried").write_text(str(self._tried), encoding="utf-8")
         signal.alarm(HANGS)
         before, began = peak(anew=True), time.process_time()
         self._read(example)
@@ -112,7 +112,7 @@ def printed(act):
 
 
 def honest_card():
-    return json.loads(Path("card.json").read_text())
+    return json.loads(Path("card.json").read_text(encoding="utf-8"))
 
 
 def replaced(*places):
@@ -128,7 +128,7 @@ def replaced(*places):
 
 
 def card(seed, examples):
-    honest = Card.from_json(Path("card.json").read_text())
+    honest = Card.from_json(Path("card.json").read_text(encoding="utf-8"))
     variable = ("structure", "variables", 0)
     corpus = [
         "[]",
@@ -213,7 +213,10 @@ def report(paths):
 
 def lines_of(name):
     """The lines of a log of the run, as JSON values."""
-    return [json.loads(line) for line in Path("runs/default", name).read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in Path("runs/default", name).read_text(encoding="utf-8").splitlines()
+    ]
 
 
 def as_lines(text):
