@@ -20,6 +20,7 @@ from .graph import READING_ERRORS, ObjectGraph, assign_value, parts_of, read_key
 from .mismatch import SideNames, find_differences
 from .naming import optimizers_of
 from .structure import complete_graph, describe_structure, describe_variables
+from .tensor_bundle import TensorBundle
 
 log = logging.getLogger(__name__)
 
@@ -267,6 +268,7 @@ def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
     """
 
     def read() -> dict[str, tf.Tensor]:
+        TensorBundle(epath.Path(checkpoint)).require_possible()  # TensorFlow may end the process
         reader = tf.train.load_checkpoint(str(checkpoint))
         types = reader.get_variable_to_dtype_map()
         shapes = reader.get_variable_to_shape_map()

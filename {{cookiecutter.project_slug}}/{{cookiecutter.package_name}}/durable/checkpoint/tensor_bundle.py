@@ -58,6 +58,12 @@ class TensorBundle:
         if told != self._slices.keys():
             raise Corrupt(f"{checkpoint.name}.index has other slices than it tells")
 
+    def require_possible(self) -> None:
+        """Raises Corrupt where a tensor cannot be what the index says, by sizes alone."""
+        for key in self.entries:
+            for _ in self._parts(key):
+                pass
+
     def check(self, key: str) -> None:
         """Reads every byte of a tensor against its checksum; of numbers, a part at a time."""
         for part, _ in self._parts(key):
