@@ -300,7 +300,7 @@ class Made:
 
         self.experiment = Experiment
         training.TrainState = new_state
-        training.build_train_steps = lambda _state: train_steps
+        training.build_train_steps = lambda *_: train_steps
         training.Validation = lambda *_: None  # no epoch ends
 
 

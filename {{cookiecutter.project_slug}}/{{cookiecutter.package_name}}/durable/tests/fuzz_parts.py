@@ -20,6 +20,7 @@ from ..checkpoint.bundle import DAMAGE, find_checkpoints, step_of
 from ..checkpoint.card import Card
 from ..checkpoint.mismatch import SideNames, find_differences
 from ..checkpoint.retention import Best
+from ..checkpoint.saver import make_readable
 from ..cli import list as listing
 from ..cli import show
 from ..cli.report import run_as_json, runs_table
@@ -338,7 +339,7 @@ def state(seed, examples):
     def read(content):
         file.write_bytes(content)
         found = directory.Directory(folder)
-        found.make_readable()
+        make_readable(found)
         found.missing()
         list(map(step_of, directory.recorded_checkpoints(folder)))
         directory.repair_state(folder, find_checkpoints(folder))
