@@ -20,7 +20,7 @@ from .graph import READING_ERRORS, ObjectGraph, assign_value, parts_of, read_key
 from .mismatch import SideNames, find_differences
 from .naming import optimizers_of
 from .structure import complete_graph, describe_structure, describe_variables
-from .tensor_bundle import TensorBundle
+from .tensor_bundle import require_possible
 
 log = logging.getLogger(__name__)
 
@@ -268,7 +268,7 @@ def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
     """
 
     def read() -> dict[str, tf.Tensor]:
-        TensorBundle(epath.Path(checkpoint)).require_possible()  # TensorFlow may end the process
+        require_possible(epath.Path(checkpoint))
         reader = tf.train.load_checkpoint(str(checkpoint))
         types = reader.get_variable_to_dtype_map()
         shapes = reader.get_variable_to_shape_map()

@@ -59,11 +59,10 @@ class TensorBundle:
         if told != self._slices.keys():
             raise Corrupt(f"{checkpoint.name}.index has other slices than it tells")
 
-    def require_possible(self) -> None:
+    def require_possible(self, key: str) -> None:
         """Raises Corrupt where a tensor cannot be what the index says, by sizes alone."""
-        for key in self.entries:
-            for _ in self._parts(key):
-                pass
+        for _ in self._parts(key):
+            pass
 
     def check(self, key: str) -> None:
         """Reads every byte of a tensor against its checksum; of numbers, a part at a time."""
@@ -262,3 +261,18 @@ def any_overlap(boxes: list[Box]) -> bool:
         all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
         for one, other in combinations(boxes, 2)
     )
+
+
+def require_possible(checkpoint: epath.Path) -> None:
+    """Looks at the index before TensorFlow does, which may end the process over a forged one.
+
+    The first format of `tf.compat.v1.train.Saver` has none.
+
+    Raises:
+        Corrupt: the index is damaged, or a tensor cannot be what it says.
+        Unsupported: only TensorFlow reads such a checkpoint.
+    """
+    if files.exists(checkpoint.parent / f"{checkpoint.name}.index"):
+        tensors = TensorBundle(checkpoint)
+        for key in tensors.entries:
+            tensors.require_possible(key)
