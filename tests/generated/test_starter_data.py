@@ -67,7 +67,7 @@ def test_integers_are_scaled_and_other_numbers_are_not(tmp_path):
 
 X, Y = np.ones((20, 3)), np.arange(20) % 4
 BAD = {
-    "missing key": ({"x": X, "labels": Y}, "has no array 'y': it needs x and y, and has x, labels"),
+    "missing key": ({"x": X, "labels": Y}, "it has no array 'y', but x, labels"),
     "wrong rank of x": ({"x": np.ones(20), "y": Y}, "x has shape (20,)"),
     "wrong rank of y": ({"x": X, "y": np.ones((20, 4), int)}, "y has shape (20, 4)"),
     "other lengths": ({"x": X, "y": Y[:19]}, "x has 20 examples and y has 19 labels"),
