@@ -106,35 +106,45 @@ def attempt(
     read: Callable[[], T],
     errors: tuple[type[Exception], ...] = DAMAGE,
 ) -> T:
-    """Calls what reads a checkpoint; again, where it fails and its files can be read.
-
-    A disk or a server that fails for a moment must not count as damage. What is damaged of what
-    checkpoints share is mended first, from its second copy.
+    """Calls what opens a checkpoint; again, where it fails and its files can be read.
 
     Args:
         checkpoint: its path.
-        read: reads it.
+        read: opens and reads it.
         errors: that it raises where files are damaged, besides those of the storage.
 
     Raises:
-        DamagedCheckpoint: files are missing, or what is in them is damaged.
+        DamagedCheckpoint: files are missing, are none, or what is in them is damaged.
         UnreadableCheckpoint: its files cannot be read at present, or by TensorFlow alone.
     """
     path = epath.Path(checkpoint)
-    failures = (*errors, *files.storage_errors(path))
     require_files(path)
+    return read_again(path, read, errors)
+
+
+def read_again(
+    checkpoint: epath.Path,
+    read: Callable[[], T],
+    errors: tuple[type[Exception], ...] = DAMAGE,
+) -> T:
+    """Calls what reads a checkpoint that is open already; else as `attempt`.
+
+    A disk or a server that fails for a moment must not count as damage. What is damaged of what
+    checkpoints share is mended first, from its second copy.
+    """
+    failures = (*errors, *files.storage_errors(checkpoint))
     try:
         return read()
     except Unsupported as error:
-        raise UnreadableCheckpoint(path, error) from error
+        raise UnreadableCheckpoint(checkpoint, error) from error
     except failures:
-        mend(path)
-        require_readable(path)
+        mend(checkpoint)
+        require_readable(checkpoint)
     try:
         return read()
     except failures as error:
-        require_readable(path)
-        raise damage_from(path, error) from error
+        require_readable(checkpoint)
+        raise damage_from(checkpoint, error) from error
 
 
 def require_files(checkpoint: epath.Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from etils import epath
 
 from ..errors import CardMissing, DamagedCheckpoint, UnreadableCheckpoint
-from .bundle import attempt
+from .bundle import attempt, read_again
 from .card import Card, VariableEntry, read_card, require_own_step
 from .tensor_bundle import TensorBundle
 
@@ -38,7 +38,7 @@ class Tensors:
         Raises:
             DamagedCheckpoint: it is missing or damaged.
         """
-        return attempt(self._checkpoint, lambda: self._bundle.read(key))
+        return read_again(self._checkpoint, lambda: self._bundle.read(key))
 
     def check(self, key: str) -> None:
         """Reads a tensor against its checksum; a large one takes no more memory than a small one.
@@ -46,7 +46,7 @@ class Tensors:
         Raises:
             DamagedCheckpoint: it is missing or damaged.
         """
-        attempt(self._checkpoint, lambda: self._bundle.check(key))
+        read_again(self._checkpoint, lambda: self._bundle.check(key))
 
     def fits(self, entry: VariableEntry) -> bool:
         """Whether a variable is there as the card describes it."""

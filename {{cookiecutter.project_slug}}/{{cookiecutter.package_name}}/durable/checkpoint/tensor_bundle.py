@@ -49,7 +49,6 @@ class TensorBundle:
 
     def __init__(self, checkpoint: epath.Path) -> None:
         self._checkpoint = checkpoint
-        self._sizes: dict[epath.Path, int] = {}
         self._shards, entries = read_index(checkpoint.parent / f"{checkpoint.name}.index")
         self._slices = {key: entry for key, entry in entries.items() if key.startswith(SLICE)}
         self.entries = {
@@ -122,20 +121,14 @@ class TensorBundle:
         else:
             is_possible = dtype is None or entry.size == count * dtype.itemsize
         file = self._file(entry)
-        is_inside = entry.offset + entry.size <= self._size_of(file)
+        try:  # at each look: a file may have been mended since
+            is_inside = entry.offset + entry.size <= files.size_of(file)
+        except FileNotFoundError as error:
+            raise Corrupt(f"{file.name} is missing") from error
         if not is_possible:
             raise Corrupt(f"{key} is not as large as its shape")
         if not is_inside:
             raise Corrupt(f"{file.name} ends before {key} does")
-
-    def _size_of(self, file: epath.Path) -> int:
-        """The size of a data file; asked for once, whatever is in it."""
-        if file not in self._sizes:
-            try:
-                self._sizes[file] = files.size_of(file)
-            except FileNotFoundError as error:
-                raise Corrupt(f"{file.name} is missing") from error
-        return self._sizes[file]
 
     def _file(self, entry: Entry) -> epath.Path:
         """The data file that a tensor is in."""

@@ -233,6 +233,12 @@ def test_a_reader_that_was_open_before_the_damage_mends_too(tmp_path, state):
     assert all(tensors.read(key) is not None for key in tensors.keys)
 
 
+def test_a_link_that_is_cut_short_is_mended_by_who_looks_at_it(tmp_path, state):
+    _, file = shard_of(newest := save(manager_of(state, tmp_path), state, 6))
+    os.truncate(file, 100)
+    assert condition_of(newest).state == "good"
+
+
 @pytest.mark.parametrize("loss", [flip, Path.unlink, lambda file: file.write_bytes(b"")])
 @pytest.mark.parametrize("part", [0, 1], ids=["data", "index"])
 def test_a_lost_second_copy_is_mended_by_the_next_to_need_it(tmp_path, state, loss, part):
