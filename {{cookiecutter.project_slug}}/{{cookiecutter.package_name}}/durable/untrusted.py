@@ -162,6 +162,15 @@ def require_kinds(value: Any, kind: Any, name: str) -> None:
         raise TypeError(f"{name} cannot be {type(value).__name__} {shortened(value)}")
 
 
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value and all its parts are of their kind; see `require_kinds`."""
+    try:
+        require_kinds(value, kind, "it")
+    except TypeError:
+        return False
+    return True
+
+
 def require_object(value: Any, kinds: dict[str, Any], name: str) -> None:
     """Raises TypeError unless a value is an object whose values are of their kinds."""
     require_kinds(value, dict, name)

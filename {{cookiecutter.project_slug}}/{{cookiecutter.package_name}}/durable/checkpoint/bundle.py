@@ -17,6 +17,7 @@ from .. import files, untrusted
 from ..errors import DamagedCheckpoint, UnreadableCheckpoint
 from . import shared
 from .index import Unsupported
+from .tensor_bundle import index_file
 
 T = TypeVar("T")
 DAMAGED = "damaged"
@@ -65,11 +66,6 @@ def wholes_of(directory: epath.Path, checkpoints: Iterable[epath.Path]) -> list[
         for checkpoint in checkpoints
         if checkpoint.name in with_data and f"{checkpoint.name}.index" in names
     ]
-
-
-def index_file(checkpoint: epath.Path) -> epath.Path:
-    """The file that says what the data files hold; a checkpoint exists with it."""
-    return checkpoint.parent / f"{checkpoint.name}.index"
 
 
 def data_files(checkpoint: epath.Path) -> list[epath.Path]:

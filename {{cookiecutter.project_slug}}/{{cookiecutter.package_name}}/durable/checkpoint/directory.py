@@ -15,6 +15,7 @@ from ..untrusted import is_regular
 from . import bundle, shared
 from .reader import condition_of
 from .retention import Best, Retention
+from .tensor_bundle import index_file
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ def write_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
     lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
     # TensorFlow's own manager takes no checkpoint over without its time.
     with suppress(FileNotFoundError):  # a rewind names what is gone
-        times = [files.time_of(bundle.index_file(checkpoint)) for checkpoint in checkpoints]
+        times = [files.time_of(index_file(checkpoint)) for checkpoint in checkpoints]
         lines += [f"all_model_checkpoint_timestamps: {time}" for time in times]
     text = "".join(f"{line}\n" for line in lines)
     if not text or content_of_state(directory) != text.encode():
@@ -216,7 +217,7 @@ def repair_state(directory: epath.Path, checkpoints: list[epath.Path]) -> None:
         write_state(directory, named)
 
 
-def set_aside(damaged: list[DamagedCheckpoint]) -> None:
+def set_all_aside(damaged: list[DamagedCheckpoint]) -> None:
     """Tells of damaged checkpoints, and moves what is left of their files out of the way."""
     for error in damaged:
         log.warning("%s", error)

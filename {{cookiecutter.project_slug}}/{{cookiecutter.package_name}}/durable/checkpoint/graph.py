@@ -16,10 +16,7 @@ from etils import epath
 from google.protobuf import descriptor_pool, message_factory
 
 from ..compat import as_variable, has_own_state
-from . import tensor_bundle
 from .bundle import DAMAGE
-
-GRAPH_KEY, CARD_KEY = tensor_bundle.GRAPH_KEY, tensor_bundle.CARD_KEY
 
 # What TensorFlow raises where files are damaged, and where a disk is full, gone or read-only.
 READING_ERRORS = (*DAMAGE, tf.errors.OpError)

@@ -12,7 +12,7 @@ from ..compat import versions, whole_number
 from ..errors import CheckpointExists, DamagedCheckpoint, NoUsableCheckpoint
 from . import bundle
 from .card import Card, Origin
-from .directory import Directory, set_aside
+from .directory import Directory, set_all_aside
 from .restore import Restorer
 from .retention import Best, Retention
 from .saver import Failures, Saver, make_readable
@@ -278,7 +278,7 @@ class CheckpointManager(tf.train.CheckpointManager):
             except DamagedCheckpoint as error:
                 damaged.append(error)
                 continue
-            set_aside(damaged)
+            set_all_aside(damaged)
             self._missing = []
             self.card, self.origin, self._newest = card, card.origin, path
             self._last_step = None if self._counter is None else whole_number(self._counter)

@@ -12,6 +12,7 @@ from .. import files
 from ..errors import CardMissing, DamagedCheckpoint
 from . import bundle
 from .card import Card, read_card
+from .tensor_bundle import index_file
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Retention:
             return []
         first: dict[int, epath.Path] = {}
         for checkpoint in checkpoints:
-            written = files.time_of(bundle.index_file(checkpoint))
+            written = files.time_of(index_file(checkpoint))
             first.setdefault(int(written // (self.hours * 3600)), checkpoint)
         return list(first.values())
 
@@ -92,7 +93,7 @@ class Best:
 
     def _compare(self, checkpoint: epath.Path, metrics: Mapping[str, float]) -> None:
         value = metrics.get(self.metric, math.nan)
-        if math.isnan(value) or files.exists(bundle.index_file(self.directory / checkpoint.name)):
+        if math.isnan(value) or files.exists(index_file(self.directory / checkpoint.name)):
             return
         found = bundle.find_checkpoints(self.directory, checkpoint.name.rpartition("-")[0])
         cards = {kept: card_if_any(kept) for kept in found}

@@ -19,13 +19,12 @@ from .bundle import SHARD_BYTES
 from .card import Card
 from .directory import STATE_FILE, Directory, repair_state
 from .graph import (
-    CARD_KEY,
-    GRAPH_KEY,
     SAVING_ERRORS,
     ObjectGraph,
     attribute_names,
     write_values,
 )
+from .tensor_bundle import CARD_KEY, GRAPH_KEY, index_file
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +166,7 @@ def write(snapshot: Snapshot, path: epath.Path, card: Card, afterwards: Callable
         bundle.put_in_place(temporary / path.name, path)
     except BaseException:  # it may be there, and not be safe on the disk
         with suppress(OSError):  # what is left goes with the next save
-            bundle.index_file(path).unlink(missing_ok=True)
+            index_file(path).unlink(missing_ok=True)
             bundle.clear_unfinished(path)
         raise
     afterwards()

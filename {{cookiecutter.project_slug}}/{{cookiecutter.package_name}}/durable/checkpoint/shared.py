@@ -20,7 +20,7 @@ from etils import epath
 from .. import files
 from ..errors import DamagedCheckpoint
 from ..untrusted import SHARD, is_regular, parse_json, require_kinds
-from .tensor_bundle import CARD_KEY, TensorBundle
+from .tensor_bundle import CARD_KEY, TensorBundle, index_file
 
 FOLDER = "shared"
 SPARE = ".spare"
@@ -46,7 +46,7 @@ def data_of(shard: epath.Path) -> epath.Path:
 
 def parts_of(shard: epath.Path) -> list[epath.Path]:
     """The files of a shard or of its second copy, the index last."""
-    return [data_of(shard), shard.parent / f"{shard.name}.index"]
+    return [data_of(shard), index_file(shard)]
 
 
 def is_whole(shard: epath.Path) -> bool:

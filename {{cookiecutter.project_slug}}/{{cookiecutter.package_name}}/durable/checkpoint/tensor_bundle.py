@@ -49,7 +49,7 @@ class TensorBundle:
 
     def __init__(self, checkpoint: epath.Path) -> None:
         self._checkpoint = checkpoint
-        self._shards, entries = read_index(checkpoint.parent / f"{checkpoint.name}.index")
+        self._shards, entries = read_index(index_file(checkpoint))
         self._slices = {key: entry for key, entry in entries.items() if key.startswith(SLICE)}
         self.entries = {
             key.decode(): entry for key, entry in entries.items() if key not in self._slices
@@ -216,6 +216,11 @@ class TensorBundle:
             raise Corrupt(f"variants in {self._file(entry).name} are not as long as they tell")
 
 
+def index_file(checkpoint: epath.Path) -> epath.Path:
+    """The file that says what the data files hold; a checkpoint exists with it."""
+    return checkpoint.parent / f"{checkpoint.name}.index"
+
+
 def key_of(name: str, sides: Sides) -> bytes:
     """The key of a slice, as TensorFlow makes it: in an order that is that of their places."""
     escaped = name.encode().replace(b"\xff", b"\xff\0").replace(b"\0", b"\0\xff")
@@ -265,7 +270,7 @@ def require_possible(checkpoint: epath.Path) -> None:
         Corrupt: the index is damaged, or a tensor cannot be what it says.
         Unsupported: only TensorFlow reads such a checkpoint.
     """
-    if files.exists(checkpoint.parent / f"{checkpoint.name}.index"):
+    if files.exists(index_file(checkpoint)):
         tensors = TensorBundle(checkpoint)
         for key in tensors.entries:
             tensors.require_possible(key)

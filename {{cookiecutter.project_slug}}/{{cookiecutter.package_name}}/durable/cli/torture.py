@@ -16,8 +16,8 @@ from etils import epath
 
 from ..checkpoint import bundle
 from ..checkpoint.card import read_card
-from ..checkpoint.graph import CARD_KEY
 from ..checkpoint.reader import Tensors
+from ..checkpoint.tensor_bundle import CARD_KEY
 from ..errors import ConfigurationError
 from ..files import TEMPORARY, absolute
 from ..run.history import read_objects

@@ -15,9 +15,10 @@ from .. import files
 from ..checkpoint import bundle
 from ..checkpoint.bundle import damage_from
 from ..checkpoint.card import Origin
-from ..checkpoint.graph import CARD_KEY, GRAPH_KEY, READING_ERRORS
+from ..checkpoint.graph import READING_ERRORS
+from ..checkpoint.tensor_bundle import CARD_KEY, GRAPH_KEY
 from ..compat import keras, learning_rate_at
-from ..data.arrays import UNREADABLE as ARCHIVE_ERRORS
+from ..data.arrays import ARCHIVE_ERRORS
 from ..data.protocol import Data
 from ..errors import ConfigurationError, DamagedCheckpoint, ImportMismatch
 from ..run.command_line import settings_of_card

@@ -16,7 +16,7 @@ from etils import epath
 from ..checkpoint.bundle import damage_from
 from ..checkpoint.card import bytes_taken
 from ..compat import keras, named_variables, sublayers
-from ..data.arrays import UNREADABLE as ARCHIVE_ERRORS
+from ..data.arrays import ARCHIVE_ERRORS
 from ..run.state import TrainState
 from ..untrusted import read_bytes, require_plausible, shortened
 from .names import match_in_order, model_paths

@@ -24,7 +24,7 @@ SPLIT_SEED = (1797, 64)
 
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 # What a damaged archive, or the header of an array in it, shows as.
-UNREADABLE = (
+ARCHIVE_ERRORS = (
     AttributeError,
     EOFError,
     IndexError,
@@ -145,7 +145,7 @@ def load_arrays(path: epath.PathLike, *names: str) -> dict[str, np.ndarray]:
             size = sum(info.file_size for info in chosen.values())
             require_plausible(size, os.stat(path).st_size, os.fspath(path))  # noqa: PTH116
             return {name: load_array(archive, info) for name, info in chosen.items()}
-    except UNREADABLE as error:
+    except ARCHIVE_ERRORS as error:
         raise ValueError(f"it is no .npz file that can be read: {in_one_line(error)}") from error
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from ..errors import ConfigurationError, in_one_line
 from ..untrusted import require_regular
-from .arrays import UNREADABLE
+from .arrays import ARCHIVE_ERRORS
 from .indexed import describe_files
 
 SAMPLES = 64  # elements that tell a sequence from others
@@ -221,7 +221,7 @@ def open_array(file: Path) -> np.ndarray:
     try:
         require_regular(file)
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, *UNREADABLE) as error:
+    except (OSError, *ARCHIVE_ERRORS) as error:
         raise ConfigurationError(f"{file} cannot be read: {in_one_line(error)}.") from error
     if not isinstance(array, np.ndarray) or array.ndim == 0:
         raise ConfigurationError(f"{file} is no .npy file of several examples.")

@@ -140,6 +140,11 @@ class Task(Protocol):
         """The optimizer of a task that has one."""
         return next(iter(self.optimizers.values()))
 
+    @property
+    def has_own_step(self) -> bool:
+        """Whether it trains in another way than by the default step."""
+        return type(self).step is not Task.step
+
     def trained_variables(self, optimizer: str) -> list[Any]:
         """The variables that an optimizer trains, in its order.
 
@@ -174,9 +179,8 @@ class Task(Protocol):
         Returns:
             The outputs, for the metrics, and the loss: (), with the regularization in it.
         """
-        if self._begun is None:
-            return self.phased(self._train)(batch)
-        return self._train(batch)
+        train = self.phased(self._train) if self._begun is None else self._train
+        return train(batch)
 
     def phased(self, train: Callable[..., Any]) -> Callable[..., Any]:
         """Lets what trains by the default step train what has begun at a step, see `frozen_until`.

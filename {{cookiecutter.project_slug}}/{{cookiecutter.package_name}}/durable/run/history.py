@@ -17,6 +17,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 from ..checkpoint.bundle import STEP
 from ..checkpoint.index import masked_checksum
 from ..files import (
+    TEMPORARY,
     append_text,
     exists,
     make_folder,
@@ -26,7 +27,7 @@ from ..files import (
     synchronize,
     write_text,
 )
-from ..untrusted import Maybe, is_count, is_regular, parse_json, read_bytes, require_kinds
+from ..untrusted import Maybe, fits, is_count, is_regular, parse_json, read_bytes
 from .paths import RunPaths, SupersededPaths
 
 log = logging.getLogger(__name__)
@@ -68,16 +69,7 @@ def read_history(paths: RunPaths) -> list[dict[str, Any]]:
 
 def read_events(path: epath.Path) -> list[dict[str, Any]]:
     """The events in a file, in their order; a line that is none is left out."""
-    return [entry for entry in read_objects(path) if is_event(entry)]
-
-
-def is_event(entry: dict[str, Any]) -> bool:
-    """Whether an object of a history is an event."""
-    try:
-        require_kinds(entry, EVENT, "an event")
-    except TypeError:
-        return False
-    return True
+    return [entry for entry in read_objects(path) if fits(entry, EVENT)]
 
 
 def read_objects(path: epath.Path) -> list[dict[str, Any]]:
@@ -131,7 +123,7 @@ def rewind_log(paths: RunPaths, step: int) -> None:
     rewind_lines(paths.metrics, step)
     for events in matching(paths.tensorboard, f"{SUPERSEDED_EVENTS}*"):
         events.rename(events.parent / events.name.replace(SUPERSEDED_EVENTS, EVENTS))
-    for left_over in matching(paths.tensorboard, "*_temp"):
+    for left_over in matching(paths.tensorboard, f"*{TEMPORARY}"):
         left_over.unlink()  # of a process that was killed while it did the next thing
     for events in event_files(paths.tensorboard):
         rewind_events(events, step)
@@ -157,7 +149,7 @@ def event_files(tensorboard: epath.Path) -> list[epath.Path]:
 
 def rewind_events(path: epath.Path, step: int) -> None:
     """Removes the events after a step from a TensorBoard file, and what was cut short."""
-    temporary = path.parent / f"{path.name}_temp"
+    temporary = path.parent / f"{path.name}{TEMPORARY}"
     with temporary.open("wb") as file:
         for record, event in whole_records(path):
             if event.step <= step:

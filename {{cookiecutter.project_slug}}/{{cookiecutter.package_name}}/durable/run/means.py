@@ -40,8 +40,7 @@ class Means:
         """
         if loss is None:
             loss = self._task.mean_loss(batch, outputs)
-        size = tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0]
-        self._loss.update_state(loss, sample_weight=size)
+        self._loss.update_state(loss, sample_weight=examples_in(batch))
         self._task.update_metrics(self._metrics, batch, outputs)
 
     @property
@@ -85,6 +84,11 @@ class Means:
 
     def _all(self) -> dict[str, keras.metrics.Metric]:
         return {"loss": self._loss, **self._metrics}
+
+
+def examples_in(batch: Batch) -> tf.Tensor:
+    """How many examples a batch has: () int64."""
+    return tf.shape(tf.nest.flatten(batch)[0], tf.int64)[0]
 
 
 class MeansUpdate:

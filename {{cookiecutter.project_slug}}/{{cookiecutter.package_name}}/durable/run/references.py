@@ -1,8 +1,8 @@
 """Finding a checkpoint by what a user calls it: 440, best, epoch:10, wide@440."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from etils import epath
 
@@ -10,7 +10,7 @@ from ..checkpoint import bundle
 from ..checkpoint.card import read_card
 from ..checkpoint.retention import Best
 from ..errors import CardMissing, ConfigurationError, DamagedCheckpoint
-from ..untrusted import Maybe, is_count, require_kinds
+from ..untrusted import Maybe, fits, is_count
 from .paths import RunPaths
 from .settings import read_settings
 
@@ -119,24 +119,15 @@ def rule_of_best(paths: RunPaths, checkpoint: epath.Path) -> Best:
         checkpoint: one of the run, whose card tells it if config.json does not.
     """
     settings = read_settings(paths.config)
-    if not tells_best(settings):
+    if not fits(settings, RULE_OF_BEST):
         settings = read_card(checkpoint).settings
-    if not tells_best(settings):
+    if not fits(settings, RULE_OF_BEST):
         raise ConfigurationError(
             f"Nothing tells which checkpoint of run {paths.run!r} is the best: restore "
             f"{paths.config}, or resume the run to write it anew."
         )
     count = settings.get("best_to_keep", 1)  # there was one before
     return Best(paths.best, settings["best_metric"], settings["best_mode"], count)
-
-
-def tells_best(settings: Mapping[str, Any]) -> bool:
-    """Whether settings tell what decides which checkpoints are the best."""
-    try:
-        require_kinds(settings, RULE_OF_BEST, "settings")
-    except TypeError:
-        return False
-    return True
 
 
 def all_checkpoints(paths: RunPaths) -> list[epath.Path]:

@@ -57,6 +57,7 @@ class TrainState:
         strategy = single_device() if strategy is None else strategy
         config = RunSettings() if config is None else config
         require_names(task, OTHER_PARTS if config.ema is None else {*OTHER_PARTS, "ema"})
+        require_replicable(task, strategy)
         slice_batches(task, element_spec, config.accumulate, strategy)
         build(task, element_spec, strategy)
         require_apart(task)
@@ -135,6 +136,16 @@ def require_names(task: Task, others: set[str]) -> None:
             )
 
 
+def require_replicable(task: Task, strategy: tf.distribute.Strategy) -> None:
+    """Raises ConfigurationError if several replicas would run a step that does not know of them."""
+    if strategy.num_replicas_in_sync > 1 and task.has_own_step and not task.replicable:
+        raise ConfigurationError(
+            f"{type(task).__name__} has a step of its own, which several replicas would run, each "
+            "on a part of a batch: let it take the gradients of self.share(loss), and say so by "
+            "replicable = True; or train with --strategy none."
+        )
+
+
 def slice_batches(
     task: Task, element_spec: Any, count: int, strategy: tf.distribute.Strategy
 ) -> None:
@@ -143,16 +154,9 @@ def slice_batches(
     Raises:
         ConfigurationError: its batches have no such slices, or its step is its own.
     """
-    size = tf.nest.flatten(element_spec)[0].shape[0]
+    size, replicas = tf.nest.flatten(element_spec)[0].shape[0], strategy.num_replicas_in_sync
     require_even(size, strategy)
-    replicas, has_own_step = strategy.num_replicas_in_sync, type(task).step is not Task.step
-    if replicas > 1 and has_own_step and not task.replicable:
-        raise ConfigurationError(
-            f"{type(task).__name__} has a step of its own, which several replicas would run, each "
-            "on a part of a batch: let it take the gradients of self.share(loss), and say so by "
-            "replicable = True; or train with --strategy none."
-        )
-    if count > 1 and has_own_step:
+    if count > 1 and task.has_own_step:
         raise ConfigurationError(
             f"--accumulate {count} is not possible: {type(task).__name__} has a step of its own, "
             "which would have to do it."

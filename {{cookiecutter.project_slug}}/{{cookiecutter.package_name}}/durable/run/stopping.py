@@ -215,7 +215,7 @@ def freezing(task: Task) -> list[Hook]:
                 f"{type(task).__name__}.frozen_until names {name!r}. Its optimizers are: "
                 f"{', '.join(task.optimizers)}."
             )
-    if task.frozen_until and type(task).step is not Task.step:
+    if task.frozen_until and task.has_own_step:
         raise ConfigurationError(
             f"{type(task).__name__} has a step of its own, which would have to leave alone what "
             "is frozen: frozen_until is for the default step."
@@ -226,7 +226,7 @@ def freezing(task: Task) -> list[Hook]:
 def require_apart(task: Task) -> None:
     """Raises ConfigurationError if two optimizers of the default step train the same variable."""
     owners: dict[int, str] = {}
-    for name in task.optimizers if type(task).step is Task.step else ():
+    for name in () if task.has_own_step else task.optimizers:
         for variable in task.trained_variables(name):
             other = owners.setdefault(id(variable), name)
             if other != name:

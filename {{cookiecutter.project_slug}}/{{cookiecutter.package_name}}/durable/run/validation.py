@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ..data.protocol import Data, any_batch_size
 from .experiment import Batch, Outputs, Task
-from .means import Means, MeansUpdate
+from .means import Means, MeansUpdate, examples_in
 from .replicas import deal, single_device
 
 
@@ -42,7 +42,7 @@ class Validation:
         def update_all(batches: Iterator[Batch], count: tf.Tensor) -> None:
             for _ in tf.range(count):
                 batch = next(batches)
-                if size_of(batch) % replicas == 0:
+                if examples_in(batch) % replicas == 0:
                     take_dealt(batch)
                 else:  # the last examples, for which one replica is enough
                     take(batch)
@@ -71,11 +71,6 @@ def build_update(task: Task, means: Means, element_spec: Any) -> Callable[[Batch
 def with_prefix(metrics: dict[str, float]) -> dict[str, float]:
     """The metrics as validation logs them."""
     return {f"val_{name}": value for name, value in metrics.items()}
-
-
-def size_of(batch: Batch) -> tf.Tensor:
-    """How many examples a batch has: () int32."""
-    return tf.shape(tf.nest.flatten(batch)[0])[0]
 
 
 def count_batches(batches: tf.data.Dataset) -> tf.Tensor:

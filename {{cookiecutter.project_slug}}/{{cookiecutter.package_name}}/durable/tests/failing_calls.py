@@ -85,8 +85,8 @@ MUTANTS = (
     Mutant(
         "what failed once is not read again",
         "checkpoint/bundle.py",
-        "        mend(path)\n        require_readable(path)\n",
-        "        raise damage_from(path, ValueError()) from None\n",
+        "        mend(checkpoint)\n        require_readable(checkpoint)\n",
+        "        raise damage_from(checkpoint, ValueError()) from None\n",
     ),
     Mutant(
         "what cannot be read is damaged",
@@ -362,6 +362,7 @@ def require(truth, text, *ended):
 ONCE_LOST = re.compile(
     r"resume: call \d+, \w*stat\w*\(runs/default/checkpoints/ckpt-4_temp/ckpt-4.index\): EIO once"
     r"|resume: call \d+, fsync\(runs/default/metrics.jsonl\): EIO once"
+    r"|resume: call \d+, fsync\(runs/default/tensorboard/events[^_]*\): EIO once"
     r"|resume: call \d+, open\(runs/default/checkpoints/ckpt-3.data-.*\): EIO for ever"
     r"|rewind: call \d+, fsync\(runs/default/history.jsonl_temp\): EIO for ever"
     r"|rewind: call \d+, readdir\w*\(runs/default/checkpoints\): EINTR once"

@@ -185,12 +185,15 @@ MUTANTS = (
     (Mutant("shards of any name", UNTRUSTED, "Maybe([SHARD])", "Maybe([str])"), "card"),
     (Mutant("times without a zone", UNTRUSTED, ".tzinfo is not None", " is not None"), "card"),
     (Mutant("variables of any size", CARD, ">= FARTHEST", "< 0"), "card"),
-    (Mutant("any type", CARD, 'tf.as_dtype(entry["dtype"]).name', '"float32"'), "card"),
+    (Mutant("any type", CARD, 'known_type(entry["dtype"])', 'entry["dtype"]'), "card"),
     (Mutant("numbers of any size", UNTRUSTED, ", parse_int=parse_whole", ""), "log"),
     (Mutant("any depth", UNTRUSTED, "    require_shallow(value)\n", ""), "card"),
     (Mutant("no escapes", "cli/console.py", "printable(text), style", "text, style"), "card"),
     (Mutant("steps of any length", "checkpoint/bundle.py", "{1,19}", "+"), "state"),
-    (Mutant("events of any kind", "run/history.py", "if is_event(entry)", "if entry"), "history"),
+    (
+        Mutant("events of any kind", "run/history.py", "if fits(entry, EVENT)", "if entry"),
+        "history",
+    ),
     (
         Mutant("any .npz", "data/arrays.py", "            require_plausible(", "            ("),
         "arrays",

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from ..checkpoint.graph import CARD_KEY
+from ..checkpoint.tensor_bundle import CARD_KEY
 from ..compat import KERAS_3
 from . import hostile
+from .helpers import rewrite
 from .program import commands, training
 
 FIXTURES = Path(__file__).parent / "fixtures" / ("tf221" if KERAS_3 else "tf215")
@@ -56,19 +57,6 @@ def call(command):
     if name == "evaluate":
         return commands.evaluate(arguments)
     return commands.main(command)
-
-
-def rewrite(checkpoint, change):
-    """Changes the values in a checkpoint by their keys; its checksums are right again."""
-    reader = tf.train.load_checkpoint(str(checkpoint))
-    values = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    change(values)
-    tf.raw_ops.SaveV2(
-        prefix=str(checkpoint),
-        tensor_names=list(values),
-        shape_and_slices=[""] * len(values),
-        tensors=[tf.constant(value) for value in values.values()],
-    )
 
 
 def with_card(change):

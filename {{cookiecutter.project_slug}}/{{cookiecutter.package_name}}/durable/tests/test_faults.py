@@ -14,10 +14,10 @@ import pytest
 import tensorflow as tf
 from etils import epath
 
-from ..checkpoint.graph import CARD_KEY
 from ..checkpoint.reader import condition_of
+from ..checkpoint.tensor_bundle import CARD_KEY
 from ..errors import NoUsableCheckpoint, UnreadableCheckpoint
-from .helpers import disturb, files_in, manager_of, small_state, values_of
+from .helpers import disturb, files_in, manager_of, rewrite, small_state, values_of
 
 
 def cut_in_half(path):
@@ -284,19 +284,6 @@ def write_card(checkpoint, change):
         tensors[CARD_KEY] = json.dumps(change(json.loads(tensors[CARD_KEY]))).encode()
 
     rewrite(checkpoint, put)
-
-
-def rewrite(checkpoint, change):
-    """Changes the tensors of a checkpoint, whose checksums are right again."""
-    reader = tf.train.load_checkpoint(str(checkpoint))
-    tensors = {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-    change(tensors)
-    tf.raw_ops.SaveV2(
-        prefix=str(checkpoint),
-        tensor_names=list(tensors),
-        shape_and_slices=[""] * len(tensors),
-        tensors=[tf.constant(value) for value in tensors.values()],
-    )
 
 
 STEP_KEY = "step/.ATTRIBUTES/VARIABLE_VALUE"

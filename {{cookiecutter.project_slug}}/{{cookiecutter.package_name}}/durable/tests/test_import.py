@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from ..checkpoint.card import read_card
-from ..checkpoint.graph import CARD_KEY
 from ..checkpoint.restore import read_variables
+from ..checkpoint.tensor_bundle import CARD_KEY
 from ..compat import KERAS_3, keras
 from ..errors import PACKAGE
 from ..run.rebuild import rebuild, restore

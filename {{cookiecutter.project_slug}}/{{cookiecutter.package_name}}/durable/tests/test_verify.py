@@ -8,8 +8,8 @@ import tensorflow as tf
 from etils import epath
 
 from ..checkpoint import bundle
-from ..checkpoint.graph import CARD_KEY
 from ..checkpoint.reader import condition_of
+from ..checkpoint.tensor_bundle import CARD_KEY
 from ..cli import verify as command
 from .helpers import flip, manager_of, run_main, small_state
 from .program import commands
