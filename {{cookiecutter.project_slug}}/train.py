@@ -11,6 +11,7 @@ if __name__ == "__main__":
 
 from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.durable import (
+    Agreement,
     Batch,
     Cadence,
     CheckpointManager,
@@ -23,16 +24,21 @@ from {{ cookiecutter.package_name }}.durable import (
     Signals,
     TrainState,
     Validation,
+    Workers,
+    agree,
     check_start,
     data_state,
     deal,
+    ending_with_others,
     fork,
     limit,
     manager_options,
     name_bad_examples,
+    own_place,
     parse_settings,
     record_start,
     send_rest,
+    share_of,
     start_strategy,
     with_best_metric,
 )
@@ -47,19 +53,22 @@ log = logging.getLogger("{{ cookiecutter.package_name }}.train")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Trains the run that the command line describes, and returns the exit code."""
     config = parse_settings(Config, arguments)
-    with Signals() as signals:
-        strategy = start_strategy(config)
+    strategy = start_strategy(config)  # waits for the other workers, where there are some
+    with Signals() as signals, ending_with_others(strategy):
         tf.keras.utils.set_random_seed(config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         experiment = Experiment(config)
-        data, hooks = limit(experiment.data(), config), experiment.hooks()
+        data = limit(share_of(experiment.data(), strategy), config)
         with strategy.scope():  # a replica of the models on each device
             task = experiment.task(data)
-        state = TrainState(task, data.element_spec, hooks, config, strategy)
+        state = TrainState(task, data.element_spec, experiment.hooks(), config, strategy)
         config = with_best_metric(config, state)
-        with RunLock(experiment.paths):
-            return train(config, experiment.paths, data, state, strategy, signals)
+        with (
+            own_place(experiment.paths, strategy) as paths,
+            RunLock(paths, Workers(strategy)),
+        ):
+            return train(config, paths, data, state, strategy, signals)
 
 
 def train(
@@ -71,7 +80,7 @@ def train(
     signals: Signals,
 ) -> int:
     """Trains to the last step or to a signal, from the newest checkpoint if there is one."""
-    manager = start_manager(config, paths, data, state)
+    manager = start_manager(config, paths, data, state, strategy)
     step, last = int(state.step), config.last_step(data.steps_per_epoch)
     if step >= last or state.ended:
         send_rest(config, paths)
@@ -82,7 +91,7 @@ def train(
     validate = Validation(state.task, data, strategy)
     guard = FiniteGuard(config, paths, state, manager)
     batches = iter(data.batches(config.seed, step, last))
-    chunk = 1
+    now = Agreement()  # of all workers, where there are several: save? stop? how far to the next?
     with (
         name_bad_examples(data, config.seed, state.step),
         MetricsLog(paths, step, state.hooks, config) as metrics_log,
@@ -93,7 +102,7 @@ def train(
             profiler.at(step)
             # A chunk of steps in one graph, up to the next at which something else is to be done.
             stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
-            count = min(chunk, stop_at - step)
+            count = min(now.chunk, stop_at - step)
             began = time.monotonic()
             train_steps(batches, tf.constant(count, tf.int64))
             chunk = max(1, int(count / (time.monotonic() - began)))  # about a second
@@ -114,31 +123,36 @@ def train(
                 metrics_log.write(step, epoch, metrics, epoch_ended=position == 0)
 
             manager.collect()  # the error of a background save, if it had one
-            stop = signals.stop  # looked at once: one that comes later waits for the next chunk
-            ended = state.ended
-            asked = signals.pop_save_request() or stop or ended
-            if asked or step == last or cadence.is_due(step, position == 0):
+            due = step == last or cadence.is_due(step, position == 0)
+            now = agree(manager.workers, signals, due=due, ended=state.ended, chunk=chunk)
+            if now.save:
                 began = time.monotonic()
                 guard.check_weights()
                 # The log first: a checkpoint must not be older than the lines that lead to it.
                 manager.save(metrics=metrics, before=metrics_log.flush)
                 cadence.saved(time.monotonic() - began)
-            if stop or ended:
+            if now.stop or now.ended:
                 break
         manager.finish()
-    if ended and step < last:
-        log.info("Saved step %d and ended: %s", step, ended)
+    if now.ended and step < last:
+        log.info("Saved step %d and ended: %s", step, now.ended)
         return 0
-    if stop and step < last:
-        log.info("Saved step %d and stopped by signal %d.", step, stop)
-        return 128 + stop
+    if now.stop and step < last:
+        log.info("Saved step %d and stopped by signal %d.", step, now.stop)
+        return 128 + now.stop
     return complete(config, step, data.steps_per_epoch)
 
 
-def start_manager(config: Config, paths: Paths, data: Data, state: TrainState) -> CheckpointManager:
+def start_manager(
+    config: Config,
+    paths: Paths,
+    data: Data,
+    state: TrainState,
+    strategy: tf.distribute.Strategy,
+) -> CheckpointManager:
     """Restores the newest checkpoint, if there is one, or the one that --fork-from names."""
     checkpoint = tf.train.Checkpoint(**state.parts, **data_state(data, config.seed))
-    options = manager_options(config, paths, data)
+    options = manager_options(config, paths, data, strategy)
     manager = CheckpointManager(checkpoint, paths.checkpoints, **options)
     check_start(config, paths, manager)
     if config.fork_from is not None and not manager.has_checkpoints:

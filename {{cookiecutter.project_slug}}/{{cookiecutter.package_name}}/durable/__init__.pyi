@@ -4,6 +4,7 @@ from .checkpoint.card import Origin as Origin
 from .checkpoint.card import read_card as read_card
 from .checkpoint.manager import CheckpointManager as CheckpointManager
 from .checkpoint.retention import Best as Best
+from .checkpoint.workers import Workers as Workers
 from .cli.evaluate import evaluate as evaluate
 from .cli.main import run_command as run_command
 from .compat import keras as keras
@@ -55,6 +56,10 @@ from .errors import (
     UserError as UserError,
 )
 from .files import absolute as absolute
+from .run.agreement import Agreement as Agreement
+from .run.agreement import agree as agree
+from .run.agreement import ending_with_others as ending_with_others
+from .run.agreement import own_place as own_place
 from .run.cadence import Cadence as Cadence
 from .run.command_line import parse_settings as parse_settings
 from .run.debugging import Profiler as Profiler
@@ -73,6 +78,7 @@ from .run.means import mean_probabilities as mean_probabilities
 from .run.optimization import WarmUp as WarmUp
 from .run.paths import RunPaths as RunPaths
 from .run.replicas import deal as deal
+from .run.replicas import share_of as share_of
 from .run.replicas import start_strategy as start_strategy
 from .run.session import (
     RunLock as RunLock,

@@ -38,6 +38,20 @@ class RunLocked(UserError):
     exit_code = 5
 
 
+class WorkerFailed(UserError):
+    """Another worker has failed, and this one ends like it: by the same message and code."""
+
+    def __init__(self, exit_code: str, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = int(exit_code)
+
+
+class WorkerLost(UserError):
+    """Another worker has ended, or does not answer."""
+
+    exit_code = 1
+
+
 def in_one_line(error: Exception) -> str:
     """The text of an error in one line; of one without, its class."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -3,14 +3,15 @@
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import TypeVar
 
 from etils import epath
 
 from .. import files
-from ..errors import DamagedCheckpoint, UnreadableCheckpoint
+from ..errors import DamagedCheckpoint, NoUsableCheckpoint, UnreadableCheckpoint
 from ..untrusted import is_regular
 from . import bundle, shared
 from .reader import condition_of
@@ -19,6 +20,7 @@ from .tensor_bundle import index_file
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 STATE_FILE = "checkpoint"
 
 
@@ -72,6 +74,33 @@ class Directory:
     def is_empty(self) -> bool:
         """Whether there is no trace of a checkpoint: no usable, no damaged and no missing one."""
         return not (self.found() or self.missing() or self.damaged())
+
+    def newest_usable(
+        self, read: Callable[[epath.Path], T], missing: Sequence[epath.Path]
+    ) -> T | None:
+        """What reading the newest usable checkpoint gives; None where there never was one.
+
+        Damaged ones that are newer are set aside.
+
+        Args:
+            read: raises DamagedCheckpoint for one that is.
+            missing: those of which only the state file knew.
+
+        Raises:
+            NoUsableCheckpoint: there are checkpoints, and all are damaged; none was touched.
+        """
+        damaged = [DamagedCheckpoint(path, "its files are missing") for path in missing]
+        for path in reversed(self.found()):
+            try:
+                found = read(path)
+            except DamagedCheckpoint as error:
+                damaged.append(error)
+                continue
+            set_all_aside(damaged)
+            return found
+        if damaged or self.damaged():
+            raise NoUsableCheckpoint(self.folder, damaged)
+        return None
 
     def tidy(self) -> None:
         """Removes what killed saves left, and puts the state file right."""

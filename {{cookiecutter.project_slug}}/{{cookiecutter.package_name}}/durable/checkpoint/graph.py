@@ -5,8 +5,10 @@ it is made once: from save to save only the values change.
 """
 
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,9 @@ from etils import epath
 from google.protobuf import descriptor_pool, message_factory
 
 from ..compat import as_variable, has_own_state
-from .bundle import DAMAGE
+from . import bundle
+from .bundle import DAMAGE, attempt
+from .tensor_bundle import require_possible
 
 # What TensorFlow raises where files are damaged, and where a disk is full, gone or read-only.
 READING_ERRORS = (*DAMAGE, tf.errors.OpError)
@@ -184,6 +188,27 @@ def read_keys(
             dtypes=[types[key] for key in keys],
         )
     return dict(zip(keys, values, strict=True))
+
+
+def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
+    """Reads everything in a checkpoint, by key. TensorFlow checks each tensor's checksum.
+
+    Raises:
+        DamagedCheckpoint: it is not there, or its files are damaged.
+    """
+
+    def read() -> dict[str, tf.Tensor]:
+        require_possible(epath.Path(checkpoint))
+        reader = tf.train.load_checkpoint(str(checkpoint))
+        types = reader.get_variable_to_dtype_map()
+        shapes = reader.get_variable_to_shape_map()
+        sizes = {key: math.prod(shapes[key]) * types[key].size for key in types}
+        shards = bundle.split(sizes, os.cpu_count() or 1)
+        with ThreadPoolExecutor(len(shards)) as threads:
+            tensors = threads.map(lambda keys: read_keys(checkpoint, keys, types), shards)
+            return {key: value for shard in tensors for key, value in shard.items()}
+
+    return attempt(checkpoint, read, READING_ERRORS)
 
 
 def write_values(prefix: str, values: Mapping[str, tf.Tensor]) -> None:

@@ -2,21 +2,23 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import tensorflow as tf
 from etils import epath
 
-from ..compat import versions, whole_number
-from ..errors import CheckpointExists, DamagedCheckpoint, NoUsableCheckpoint
+from ..compat import versions
+from ..errors import CheckpointExists
 from . import bundle
 from .card import Card, Origin
-from .directory import Directory, set_all_aside
-from .restore import Restorer
+from .directory import Directory
+from .restore import Readied, Restorer
 from .retention import Best, Retention
-from .saver import Failures, Saver, make_readable
+from .saver import Failures, Saver, Steps, make_readable
 from .structure import complete_graph, find_counter
+from .workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +51,11 @@ class CheckpointManager(tf.train.CheckpointManager):
         identity: the settings that must be the same when a checkpoint is restored.
         background: write in a thread, while training goes on.
         max_failures: how many saves in a row may fail before that is an error.
+        strategy: of `tf.distribute`, where several workers train together: all of them save and
+            restore at the same steps. The files are those of the chief.
 
     Attributes:
+        workers: those that train together; often one.
         origin: what the run was started from, for the cards; a restored checkpoint tells its own.
         card: of the checkpoint that was restored or saved last, or None.
 
@@ -78,12 +83,13 @@ class CheckpointManager(tf.train.CheckpointManager):
         identity: Mapping[str, Any] | None = None,
         background: bool = False,
         max_failures: int = 1,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
+        self.workers = Workers(strategy)
         self._files = Directory(directory, checkpoint_name)
         self._retention = Retention(max_to_keep, keep_checkpoint_every_n_hours)
         self._counter = find_counter(checkpoint, step_counter)
-        self._interval = checkpoint_interval
-        self._last_step = last_checkpoint_step
+        self._steps = Steps(self._counter, checkpoint_interval, last_checkpoint_step)
         self._initialize = init_fn
         self._best = best
         self._steps_per_epoch = steps_per_epoch
@@ -103,7 +109,8 @@ class CheckpointManager(tf.train.CheckpointManager):
         self.origin: Origin | None = None
         self.card: Card | None = None
         self._newest: epath.Path | None = None
-        make_readable(self._files)
+        if self.workers.is_chief:
+            make_readable(self._files)
         super().__init__(
             checkpoint,
             str(self._files.folder),
@@ -140,7 +147,8 @@ class CheckpointManager(tf.train.CheckpointManager):
     @property
     def has_checkpoints(self) -> bool:
         """Whether there is any trace of a checkpoint: a usable, a damaged or a missing one."""
-        return bool(self._files.found() or self._missing or self._files.damaged())
+        found = self._files.found() or self._missing or self._files.damaged()
+        return bool(self.workers.tell("yes" if found else ""))
 
     def save(
         self,
@@ -175,56 +183,45 @@ class CheckpointManager(tf.train.CheckpointManager):
                 say. Nothing is left of the failed checkpoint.
         """
         self.collect(wait=True)
-        step = None if self._counter is None else whole_number(self._counter)
-        if self._interval is not None and not self._is_due(step, check_interval=check_interval):
+        if not self._steps.is_due(check_interval=check_interval):
             return None
-        number = self._number(checkpoint_number, step)
-        path = self._files.folder / f"{self._files.name}-{number}"
-        if not self._files.is_tidy:  # here and not sooner: who only reads must not disturb
-            self._files.tidy_for(self._best)
+        number = self._steps.number(checkpoint_number, self._files)
         # TensorFlow's own `Checkpoint.save` goes on counting from here.
         self.checkpoint.save_counter.assign(number)
         self._refresh()
-        metrics = dict(metrics or {})
+        if epoch is None and self._steps_per_epoch:
+            epoch = number // self._steps_per_epoch
+        card = self._make_card(
+            step=number,
+            epoch=epoch,
+            metrics=dict(metrics or {}),
+            structure=self._restorer.structure,
+            origin=self.origin,
+            batch=batch,
+            rates=self._restorer.rates,
+            counter=self._restorer.path_of(self._counter) if number == self._steps.now else None,
+        )
+        saved = self.workers.lead(partial(self._write, card, before), self._saver.read)
+        if saved is not None:
+            self.card = card
+            self._steps.saved()
+        return saved
+
+    def _write(self, card: Card, before: Callable[[], None] | None) -> str | None:
+        """Writes a checkpoint, and gives its path; None where that failed and is tolerated."""
+        path = self._files.folder / f"{self._files.name}-{card.step}"
+        if not self._files.is_tidy:  # here and not sooner: who only reads must not disturb
+            self._files.tidy_for(self._best)
         with self._failures:
             if bundle.files_of(path):
                 raise CheckpointExists(path)
             if before is not None:
                 before()
-            card = self._make_card(
-                step=number,
-                epoch=self._epoch_of(number) if epoch is None else epoch,
-                metrics=metrics,
-                structure=self._restorer.structure,
-                origin=self.origin,
-                batch=batch,
-                rates=self._restorer.rates,
-                counter=self._restorer.path_of(self._counter) if number == step else None,
-            )
-            if self._saver.save(path, card, partial(self._after_save, path, metrics)):
+            if self._saver.save(path, card, partial(self._after_save, path, card.metrics)):
                 self._failures.end()
-            self.card, self._last_step = card, step
             return str(path)
         self._files.is_tidy = False
         return None
-
-    def _epoch_of(self, step: int) -> int | None:
-        return step // self._steps_per_epoch if self._steps_per_epoch else None
-
-    def _is_due(self, step: int | None, *, check_interval: bool) -> bool:
-        """Whether the interval has passed, by the step counter."""
-        if step is None or self._last_step is None:
-            return True
-        due = self._last_step + (self._interval or 0) if check_interval else self._last_step + 1
-        return step >= due
-
-    def _number(self, given: int | tf.Variable | None, step: int | None) -> int:
-        """The number of the next checkpoint."""
-        if given is not None:
-            return whole_number(given)
-        if step is not None:
-            return step
-        return max(map(bundle.step_of, self._files.whole()), default=0) + 1
 
     def collect(self, *, wait: bool = False) -> None:
         """Looks at a save in the background that has ended; call it now and then.
@@ -235,7 +232,8 @@ class CheckpointManager(tf.train.CheckpointManager):
         Raises:
             SaveFailed: it failed, for the last time that is tolerated.
         """
-        with self._failures:
+        # In the foreground, it has failed already.
+        with self.workers.together() if self._background else nullcontext(), self._failures:
             if self._saver.collect(wait=wait):
                 self._failures.end()
 
@@ -246,7 +244,8 @@ class CheckpointManager(tf.train.CheckpointManager):
     def finish(self) -> None:
         """Waits for the last save; raises SaveFailed if it failed, whatever is tolerated."""
         self.collect(wait=True)
-        self._failures.raise_last()
+        with self.workers.together():
+            self._failures.raise_last()
 
     def _after_save(self, path: epath.Path, metrics: Mapping[str, float]) -> None:
         with self._files.tidying_up(path):
@@ -271,26 +270,31 @@ class CheckpointManager(tf.train.CheckpointManager):
             UnreadableCheckpoint: the newest cannot be read at present; none was touched.
         """
         self._refresh()
-        damaged = [DamagedCheckpoint(path, "its files are missing") for path in self._missing]
-        for path in reversed(self._files.found()):
-            try:
-                card = self._restorer.restore(path)
-            except DamagedCheckpoint as error:
-                damaged.append(error)
-                continue
-            set_all_aside(damaged)
-            self._missing = []
-            self.card, self.origin, self._newest = card, card.origin, path
-            self._last_step = None if self._counter is None else whole_number(self._counter)
-            self.checkpoint.save_counter.assign(card.step)
-            log.info("Restored %s from %s.", card.place, path)
-            self._restorer.put_in_rates(path, card)
-            self._restorer.tell_fresh_means(path, card)
-            self._restorer.tell_added(path, card)
-            return str(path)
-        if self.has_checkpoints:
-            raise NoUsableCheckpoint(self._files.folder, damaged)
-        log.info("No checkpoint in %s: starting from scratch.", self._files.folder)
-        if self._initialize is not None:
-            self._initialize()
-        return None
+        readied = self._read_newest()
+        if readied is None:
+            log.info("No checkpoint in %s: starting from scratch.", self._files.folder)
+            if self._initialize is not None:
+                self._initialize()
+            return None
+        self._restorer.put_back(readied)
+        path, card = readied.path, readied.card
+        self.card, self.origin, self._newest, self._missing = card, card.origin, path, []
+        self._steps.saved()
+        self.checkpoint.save_counter.assign(card.step)
+        log.info("Restored %s from %s.", card.place, path)
+        self._restorer.put_in_rates(path, card)
+        self._restorer.tell_fresh_means(path, card)
+        self._restorer.tell_added(path, card)
+        return str(path)
+
+    def _read_newest(self) -> Readied | None:
+        """Reads the newest usable checkpoint: the chief's choice, which all workers can read."""
+        readied: Readied | None = None
+        with self.workers.together():
+            if self.workers.is_chief:
+                readied = self._files.newest_usable(self._restorer.read, self._missing)
+        name = self.workers.tell(readied.path.name if readied else "")
+        with self.workers.together():
+            if name and readied is None:
+                readied = self._restorer.read(self._files.folder / name)
+        return readied

@@ -1,28 +1,37 @@
 """Restoring: everything or nothing."""
 
 import logging
-import os
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from math import prod
+from dataclasses import dataclass, replace
 
 import tensorflow as tf
 from etils import epath
 
 from ..compat import learning_rate_variable, whole_number
 from ..errors import CheckpointMismatch, DamagedCheckpoint, Difference
-from . import bundle
 from .bundle import attempt
 from .card import ADDED, Card, Structure, VariableEntry, read_card, require_own_step
-from .graph import READING_ERRORS, ObjectGraph, assign_value, parts_of, read_keys
+from .graph import READING_ERRORS, ObjectGraph, assign_value, parts_of, read_tensors
 from .mismatch import SideNames, find_differences
 from .naming import optimizers_of
-from .structure import complete_graph, describe_structure, describe_variables
-from .tensor_bundle import require_possible
+from .structure import complete_graph, describe_structure, describe_variables, unbuilt
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Readied:
+    """A checkpoint that fits and was read whole.
+
+    Attributes:
+        path: its own.
+        card: its description.
+        values: of all its variables, by path.
+    """
+
+    path: epath.Path
+    card: Card
+    values: dict[str, tf.Tensor]
 
 
 class Restorer:
@@ -60,11 +69,8 @@ class Restorer:
             if entry.role == "metric"
         }
 
-    def restore(self, path: epath.Path) -> Card:
-        """Restores a checkpoint and gives its card; on an error no variable was changed.
-
-        The means of its log are taken only where it has those of the same metrics. What a setting
-        has added since begins with zeros.
+    def read(self, path: epath.Path) -> "Readied":
+        """Reads a checkpoint that fits; no variable is changed yet.
 
         Raises:
             CheckpointMismatch: it does not fit.
@@ -77,18 +83,36 @@ class Restorer:
             raise CheckpointMismatch(path, differences, unbuilt(card.structure, self.structure))
         values = read_variables(path, card.structure.variables)
         require_own_step(path, card, values)
+        if self.structure.others:
+            self._restore_others(path)
+        return Readied(path, card, values)
+
+    def put_back(self, readied: "Readied") -> None:
+        """Gives all variables the values that were read.
+
+        The means of the log are taken only where they are those of the same metrics. What a setting
+        has added since begins with zeros.
+        """
+        card, values = readied.card, readied.values
         if not self._agrees_on("metric", card.structure):
-            values |= self._first_means
+            values = values | self._first_means
         added = {
             entry.path
             for entry in self.structure.variables
             if entry.role in ADDED and not self._agrees_on(entry.role, card.structure)
         }
-        if self.structure.others:
-            self._restore_others(path)
         for name, variable in self._variables.items():
             assign_value(variable, tf.zeros_like(variable) if name in added else values[name])
-        return card
+
+    def restore(self, path: epath.Path) -> Card:
+        """Restores a checkpoint and gives its card; on an error no variable was changed.
+
+        Raises:
+            CheckpointMismatch, DamagedCheckpoint, CardMissing: as for `read`.
+        """
+        readied = self.read(path)
+        self.put_back(readied)
+        return readied.card
 
     def path_of(self, counter: tf.Variable | None) -> str | None:
         """The path of the variable that tells the step; None where the checkpoint has it not."""
@@ -235,22 +259,6 @@ def short(number: float) -> str:
     return f"{number:.6g}"
 
 
-def unbuilt(saved: Structure, live: Structure) -> list[str]:
-    """What to call first, where a model or an optimizer has no variables yet that are saved."""
-    calls = {
-        "model": "The model has no variables yet: call it on a batch, or build it, before this.",
-        "optimizer": (
-            "The optimizer has no slots yet: call optimizer.build(model.trainable_variables) "
-            "before this."
-        ),
-    }
-    counts = [
-        Counter(entry.role for entry in side.variables if len(entry.shape) > 0)
-        for side in (saved, live)
-    ]
-    return [text for role, text in calls.items() if counts[0][role] and not counts[1][role]]
-
-
 def entries_of(role: str, structure: Structure) -> set[tuple[str, tuple[int | None, ...], str]]:
     """The path, the shape and the type of each variable of a role."""
     return {
@@ -258,27 +266,6 @@ def entries_of(role: str, structure: Structure) -> set[tuple[str, tuple[int | No
         for entry in structure.variables
         if entry.role == role
     }
-
-
-def read_tensors(checkpoint: epath.PathLike) -> dict[str, tf.Tensor]:
-    """Reads everything in a checkpoint, by key. TensorFlow checks each tensor's checksum.
-
-    Raises:
-        DamagedCheckpoint: it is not there, or its files are damaged.
-    """
-
-    def read() -> dict[str, tf.Tensor]:
-        require_possible(epath.Path(checkpoint))
-        reader = tf.train.load_checkpoint(str(checkpoint))
-        types = reader.get_variable_to_dtype_map()
-        shapes = reader.get_variable_to_shape_map()
-        sizes = {key: prod(shapes[key]) * types[key].size for key in types}
-        shards = bundle.split(sizes, os.cpu_count() or 1)
-        with ThreadPoolExecutor(len(shards)) as threads:
-            tensors = threads.map(lambda keys: read_keys(checkpoint, keys, types), shards)
-            return {key: value for shard in tensors for key, value in shard.items()}
-
-    return attempt(checkpoint, read, READING_ERRORS)
 
 
 def read_variables(

@@ -12,6 +12,7 @@ from etils import epath
 from google.protobuf import text_format
 
 from .. import files
+from ..compat import whole_number
 from ..errors import SaveFailed
 from ..untrusted import require_regular
 from . import bundle, shared, unchanged
@@ -71,6 +72,10 @@ class Saver:
             write(snapshot, path, card, afterwards)
         self._prepare()
         return not self._background
+
+    def read(self) -> None:
+        """Reads all values and drops them: what replicas add up for that, all of them must."""
+        self._graph.read_variables()
 
     def _prepare(self) -> None:
         """Has many variables read by a traced function in later saves; traced beside the training.
@@ -225,3 +230,41 @@ class Failures(AbstractContextManager["Failures"]):
         if self._errors:
             error = self._errors[-1]
             raise SaveFailed(self._directory, len(self._errors), error) from error
+
+
+class Steps:
+    """The numbers of checkpoints, and the interval between them.
+
+    Args:
+        counter: tells the step, if anything does.
+        interval: the steps that saves leave between two; None where each is due.
+        last: the step of the last save, where one is known.
+    """
+
+    def __init__(self, counter: tf.Variable | None, interval: int | None, last: int | None) -> None:
+        self._counter = counter
+        self._interval = interval
+        self._last = last
+
+    @property
+    def now(self) -> int | None:
+        """The present step."""
+        return None if self._counter is None else whole_number(self._counter)
+
+    def is_due(self, *, check_interval: bool) -> bool:
+        """Whether the interval has passed, or, where that is not asked for, a step."""
+        if self._interval is None or self.now is None or self._last is None:
+            return True
+        return self.now >= self._last + (self._interval if check_interval else 1)
+
+    def number(self, given: int | tf.Variable | None, files: Directory) -> int:
+        """The number of the next checkpoint: what is given, or the step, or the next free one."""
+        if given is not None:
+            return whole_number(given)
+        if self.now is not None:
+            return self.now
+        return max(map(bundle.step_of, files.whole()), default=0) + 1
+
+    def saved(self) -> None:
+        """Takes note of a save at the present step."""
+        self._last = self.now

@@ -1,5 +1,6 @@
 """What a checkpoint is made of: its layers, variables and optimizers."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import Any
@@ -262,3 +263,19 @@ def describe_tables(layer: Any) -> dict[str, str]:
         digest = sha256(entries.encode()).hexdigest()[:8]
         described[f"table {name}"] = f"of {len(keys)} entries ({digest})"
     return described
+
+
+def unbuilt(saved: Structure, live: Structure) -> list[str]:
+    """What to call first, where a model or an optimizer has no variables yet that are saved."""
+    calls = {
+        "model": "The model has no variables yet: call it on a batch, or build it, before this.",
+        "optimizer": (
+            "The optimizer has no slots yet: call optimizer.build(model.trainable_variables) "
+            "before this."
+        ),
+    }
+    counts = [
+        Counter(entry.role for entry in side.variables if len(entry.shape) > 0)
+        for side in (saved, live)
+    ]
+    return [text for role, text in calls.items() if counts[0][role] and not counts[1][role]]

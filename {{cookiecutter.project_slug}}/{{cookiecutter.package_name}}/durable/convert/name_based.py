@@ -8,8 +8,7 @@ import tensorflow as tf
 from etils import epath
 
 from ..checkpoint.bundle import damage_from
-from ..checkpoint.graph import READING_ERRORS
-from ..checkpoint.restore import read_tensors
+from ..checkpoint.graph import READING_ERRORS, read_tensors
 from ..errors import ConfigurationError
 from ..run.state import TrainState
 from .names import ITERATION, STEP, layer_weights, slot_of, targets_of

@@ -10,9 +10,9 @@ from etils import epath
 
 from ..checkpoint.bundle import damage_from
 from ..checkpoint.card import read_card, require_own_step
-from ..checkpoint.graph import READING_ERRORS
+from ..checkpoint.graph import READING_ERRORS, read_tensors
 from ..checkpoint.mismatch import SideNames, compare_layers
-from ..checkpoint.restore import read_tensors, read_variables
+from ..checkpoint.restore import read_variables
 from ..checkpoint.structure import describe_layers
 from ..checkpoint.tensor_bundle import GRAPH_KEY
 from ..errors import Difference

@@ -171,8 +171,7 @@ class ArrayData(IndexedData):
         validation: the examples held out, of the same form.
         batch_size: examples per step.
         details: more of what one run must keep of its data, as JSON can hold it.
-        augment: changes a training batch at random, given it and a seed of shape (2,); a function
-            of the two alone.
+        augment: changes a training example at random, given it and a seed; see `IndexedData`.
 
     Raises:
         ConfigurationError: there are fewer training examples than one batch needs.

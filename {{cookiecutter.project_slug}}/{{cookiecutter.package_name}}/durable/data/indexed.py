@@ -7,7 +7,7 @@ depends on the seed and the epoch, so that any step can be sought at once.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from hashlib import sha256
 from itertools import chain
@@ -59,10 +59,12 @@ class IndexedData:
         validation: the examples held out, whose batches have the same form.
         batch_size: examples per step.
         details: more of what one run must keep of its data, as JSON can hold it.
-        augment: changes a training batch at random, given it and a seed of shape (2,); a function
-            of the two alone.
+        augment: changes a training example at random, given it and a seed of shape (2,); a function
+            of the two alone. The seed tells it from every other example that the run trains on, so
+            that the same is made of it whatever the number of machines.
         parallel: how many batches are made at the same time, always in the same order; more than
             one pays where making one takes longer than a step.
+        part: which part of each training batch is made, of how many; see `share`.
 
     Raises:
         ConfigurationError: there are fewer training examples than one batch needs.
@@ -74,6 +76,7 @@ class IndexedData:
     details: Mapping[str, Any] = field(default_factory=dict)
     augment: Callable[[Any, tf.Tensor], Any] | None = None
     parallel: int = 1
+    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         if self.steps_per_epoch == 0:
@@ -98,8 +101,16 @@ class IndexedData:
 
     @cached_property
     def element_spec(self) -> Any:
-        """The specs of a training batch."""
-        return self.batches(0, 0, 1).element_spec
+        """The specs of a training batch, a whole one."""
+        return self.share(0, 1).batches(0, 0, 1).element_spec
+
+    def share(self, index: int, count: int) -> "IndexedData":
+        """The same data, of whose training batches each is the part `index` of `count`.
+
+        The parts lie one behind the other in the batch. No other examples are read for them.
+        """
+        kept = {entry.name: getattr(self, entry.name) for entry in fields(IndexedData)}
+        return IndexedData(**kept | {"part": (index, count)})
 
     def batches(self, seed: int, start: int, stop: int) -> tf.data.Dataset:
         """The training batches of the steps `start` to `stop - 1`.
@@ -107,10 +118,16 @@ class IndexedData:
         Seeking costs the same whatever `start` is. The randomness of the augmentation comes from
         the seed, the step and the position in the batch.
         """
+        index, count = self.part
+        size = self.batch_size // count
+        places = tf.range(index * size, (index + 1) * size, dtype=tf.int64)
 
         def batch(step: tf.Tensor) -> Any:
-            chosen = self.training.take(self.numbers(seed, step))
-            return self.augment(chosen, tf.stack([seed, step])) if self.augment else chosen
+            chosen = self.training.take(tf.gather(self.numbers(seed, step), places))
+            if self.augment is None:
+                return chosen
+            trained = step * self.batch_size + places
+            return augmented(self.augment, chosen, tf.stack([seed + 0 * trained, trained], axis=1))
 
         return self._map(batch, start, stop)
 
@@ -148,6 +165,20 @@ class IndexedData:
         parallel = self.parallel if self.parallel > 1 else None
         made = tf.data.Dataset.range(start, stop).map(batch, num_parallel_calls=parallel)
         return made.prefetch(2).with_options(options)
+
+
+def augmented(augment: Callable[[Any, tf.Tensor], Any], batch: Any, seeds: tf.Tensor) -> Any:
+    """A batch whose examples are augmented, each with its seed.
+
+    Args:
+        augment: see `IndexedData`.
+        batch: any nest of tensors whose first axis counts the examples.
+        seeds: (batch, 2) int64.
+    """
+    made = tf.data.Dataset.from_tensor_slices((batch, seeds)).map(augment)
+    return tf.map_fn(
+        lambda one: augment(*one), (batch, seeds), fn_output_signature=made.element_spec
+    )
 
 
 def bad_examples(examples: Examples, numbers: Iterable[int]) -> Iterator[str]:

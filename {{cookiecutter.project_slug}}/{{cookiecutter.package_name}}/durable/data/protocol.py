@@ -52,6 +52,15 @@ class SavedData(Protocol):
         ...
 
 
+@runtime_checkable
+class SharedData(Protocol):
+    """What data have besides that several machines can train on."""
+
+    def share(self, index: int, count: int) -> Data:
+        """The same data, of whose training batches each is the part `index` of `count`."""
+        ...
+
+
 DATA = "data"  # what it is called in the checkpoint
 
 

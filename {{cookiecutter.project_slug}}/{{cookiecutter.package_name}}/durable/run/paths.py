@@ -23,6 +23,7 @@ class RunPaths:
     Attributes:
         root: folder that holds `runs`; by default what `default_root` says.
         run: name of the run.
+        aside: where a worker that is not the chief has all but the checkpoints; see `own_place`.
 
     Raises:
         ConfigurationError: `run` is not a plain folder name, or `root` cannot hold checkpoints.
@@ -30,6 +31,7 @@ class RunPaths:
 
     root: epath.PathLike | None = None
     run: str = "default"
+    aside: epath.PathLike | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"\w[\w.-]*", self.run):
@@ -57,12 +59,12 @@ class RunPaths:
     @property
     def folder(self) -> epath.Path:
         """Everything of this run."""
-        return self.runs / self.run
+        return self.runs / self.run if self.aside is None else epath.Path(self.aside) / self.run
 
     @property
     def checkpoints(self) -> epath.Path:
         """Its checkpoints."""
-        return self.folder / "checkpoints"
+        return self.runs / self.run / "checkpoints"
 
     @property
     def best(self) -> epath.Path:

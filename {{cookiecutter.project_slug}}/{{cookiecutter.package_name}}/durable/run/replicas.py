@@ -1,13 +1,19 @@
-"""Training on several devices: one replica of the models on each, by `tf.distribute`."""
+"""Training on several devices and machines: a replica of the models on each, by `tf.distribute`."""
 
+import os
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import tensorflow as tf
 
-from ..errors import ConfigurationError
-from .settings import RunSettings
+from ..checkpoint.workers import Workers
+from ..data.protocol import Data, SharedData
+from ..errors import PACKAGE, ConfigurationError, WorkerLost
+from .cluster import Cluster, find_cluster
+from .settings import RunSettings, seconds_of
 
 
 class WholeVariables:
@@ -73,6 +79,10 @@ class Mirrored(WholeVariables, tf.distribute.MirroredStrategy):
     """A replica of the models on each of several devices of this machine."""
 
 
+class MultiWorker(WholeVariables, tf.distribute.MultiWorkerMirroredStrategy):
+    """A replica of the models on each device of several workers."""
+
+
 def scope_of_optimizers(strategy: tf.distribute.Strategy) -> AbstractContextManager[None]:
     """The scope in which the variables of optimizers are made."""
     if isinstance(strategy, WholeVariables):
@@ -86,9 +96,13 @@ def start_strategy(config: RunSettings) -> tf.distribute.Strategy:
     Raises:
         ConfigurationError: there are no such devices.
     """
+    kind = config.strategy
+    cluster = None if config.cpu_devices is not None else find_cluster()
+    if kind == "multi-worker" or (kind == "auto" and cluster and len(cluster.addresses) > 1):
+        return start_workers(require_cluster(cluster, config), config)
+    require_no_cluster(cluster, config)
     if config.cpu_devices is not None:
         split_cpu(config.cpu_devices)
-    kind = config.strategy
     devices = accelerators() if config.cpu_devices is None else []
     if kind == "none" or (kind == "auto" and len(devices) < 2):
         return single_device()
@@ -97,6 +111,76 @@ def start_strategy(config: RunSettings) -> tf.distribute.Strategy:
     cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
     # TensorFlow's default for CPUs lets several strategies of one process get in each other's way.
     return Mirrored(cpus[: config.cpu_devices], tf.distribute.ReductionToOneDevice())
+
+
+def require_cluster(cluster: Cluster | None, config: RunSettings) -> Cluster:
+    """The cluster; raises ConfigurationError where there is none."""
+    if config.cpu_devices is not None:
+        raise ConfigurationError(
+            "--cpu-devices goes with --strategy mirrored: a worker has one CPU, or its GPUs."
+        )
+    if cluster is None:
+        raise ConfigurationError(
+            "--strategy multi-worker needs to know the workers: set TF_CONFIG, start it by srun, "
+            f"or try it on this machine: python -m {PACKAGE} launch --workers 2 -- train.py"
+        )
+    return cluster
+
+
+def require_no_cluster(cluster: Cluster | None, config: RunSettings) -> None:
+    """Raises ConfigurationError where TF_CONFIG names workers that would not know of each other."""
+    if "TF_CONFIG" in os.environ and cluster and len(cluster.addresses) > 1:
+        raise ConfigurationError(
+            f"TF_CONFIG names {len(cluster.addresses)} workers, and --strategy is "
+            f"{config.strategy}: give --strategy multi-worker to let them train one run together, "
+            "or unset TF_CONFIG."
+        )
+
+
+def start_workers(cluster: Cluster, config: RunSettings) -> tf.distribute.Strategy:
+    """Waits for the other workers, and joins them.
+
+    Raises:
+        ConfigurationError: another process has the port of this one.
+    """
+    cluster.require_port()
+    seconds = seconds_of("worker-timeout", config.worker_timeout)
+    gpus = len(tf.config.list_physical_devices("GPU"))
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
+        task_type="worker",
+        task_id=cluster.index,
+        rpc_layer="grpc",
+        num_accelerators={"GPU": gpus},
+    )
+    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=seconds)
+    with deadline(
+        seconds,
+        f"Worker {cluster.index} has waited {config.worker_timeout} for the others of "
+        f"{', '.join(cluster.addresses)}: not all have started. Start all of them, or give a "
+        "longer --worker-timeout.",
+    ):
+        return MultiWorker(resolver, options)
+
+
+@contextmanager
+def deadline(seconds: float, message: str) -> Iterator[None]:
+    """Ends the process, with code 1 and a message, if what is inside takes longer.
+
+    TensorFlow waits an hour for workers that do not start, and has no public way to say how long.
+    """
+
+    def end() -> None:
+        print(message, file=sys.stderr, flush=True)
+        os._exit(WorkerLost.exit_code)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def single_device() -> tf.distribute.Strategy:
@@ -142,18 +226,36 @@ def require_even(batch_size: int | None, strategy: tf.distribute.Strategy) -> No
 
 
 def deal(strategy: tf.distribute.Strategy, batch: Any) -> Any:
-    """Gives each replica its part of a batch; called in a graph.
+    """Gives each replica of this process its part of the batch; called in a graph.
 
-    The parts lie one behind the other in the batch, which is the same however many there are.
+    The parts lie one behind the other in the batch, which is the same however many there are. Of
+    several workers, each has a part of the whole batch already, see `share_of`.
     """
-    count = strategy.num_replicas_in_sync
+    count = strategy.num_replicas_in_sync // Workers(strategy).count
     if count == 1:
         return batch
 
     def part(context: Any) -> Any:
-        return part_of(batch, context.replica_id_in_sync_group, count)
+        return part_of(batch, context.replica_id_in_sync_group % count, count)
 
     return strategy.experimental_distribute_values_from_function(part)
+
+
+def share_of(data: Data, strategy: tf.distribute.Strategy) -> Data:
+    """The data of which each batch is this worker's part of the whole one.
+
+    Raises:
+        ConfigurationError: there are several workers, and the data have no order by number.
+    """
+    workers = Workers(strategy)
+    if workers.count == 1:
+        return data
+    if not isinstance(data, SharedData):
+        raise ConfigurationError(
+            f"{type(data).__name__} has no order by number, so that several machines cannot have "
+            "a part of each batch: make it an IndexedData, or train on the devices of one machine."
+        )
+    return data.share(workers.index, workers.count)
 
 
 def part_of(batch: Any, number: int, count: int) -> Any:

@@ -19,6 +19,7 @@ from etils import epath
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from ..checkpoint.workers import Workers
 from ..errors import PACKAGE, ConfigurationError, RunLocked, UserError, in_one_line
 from ..files import make_folder
 from ..quiet import import_tensorflow
@@ -124,10 +125,11 @@ class RunLock(AbstractContextManager["RunLock"]):
     removed again where nothing came of the run, as where a fork was refused.
 
     Raises:
-        RunLocked: on entering, if another process holds it.
+        RunLocked: on entering, if another process holds it. All workers raise it.
     """
 
-    def __init__(self, paths: RunPaths) -> None:
+    def __init__(self, paths: RunPaths, workers: Workers | None = None) -> None:
+        self._workers = workers or Workers()
         self._run = paths.run
         self._folder = Path(paths.folder)
         self._holder = Path(paths.lock_holder)
@@ -136,6 +138,11 @@ class RunLock(AbstractContextManager["RunLock"]):
         self._made: list[Path] = []
 
     def __enter__(self) -> "RunLock":
+        with self._workers.together():
+            self._lock_run()
+        return self
+
+    def _lock_run(self) -> None:
         try:
             self._make_and_lock()
         except Timeout:
@@ -153,14 +160,13 @@ class RunLock(AbstractContextManager["RunLock"]):
                     "would not be noticed. Going on.",
                     self._folder,
                 )
-                return self
+                return
             remove_empty(self._made)
             raise ConfigurationError(
                 f"{self._folder} cannot be used for a run: {error}. Give another --root."
             ) from error
         with suppress(OSError):  # a full disk must not keep a run from going on
             self._holder.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        return self
 
     def __exit__(self, *_: object) -> None:
         with suppress(OSError):

@@ -113,11 +113,14 @@ class RunSettings:
     """A JSON file with settings, such as the config.json of a run; the command line wins."""
     patience: int | None = None
     """End the run when the best metric, see --best-metric, got no better for so many epochs."""
-    strategy: Literal["none", "mirrored", "auto"] = "none"
+    strategy: Literal["none", "mirrored", "multi-worker", "auto"] = "none"
     """How to use several devices: mirrored trains on a part of each batch on every GPU of this
-    machine, or on the devices of --cpu-devices; auto does so where there are several GPUs."""
+    machine, or on the devices of --cpu-devices; multi-worker on those of several workers, which
+    TF_CONFIG, Slurm or Kubernetes name; auto does what there are workers or GPUs for."""
     cpu_devices: int | None = None
     """Let the CPU count as so many devices, to try --strategy mirrored."""
+    worker_timeout: str = "10m"
+    """How long a worker waits for the others, at the start and in a step: a time such as 10m."""
     track: Literal["none", "mlflow", "wandb"] = "none"
     """Send what is logged to MLflow or Weights & Biases too, as far as a save covers it."""
 
@@ -140,6 +143,7 @@ class RunSettings:
         steps_to_profile(self.profile)
         if not re.fullmatch(r"epoch|auto|[1-9]\d*", self.save_every):
             seconds_of("save-every", self.save_every)
+        seconds_of("worker-timeout", self.worker_timeout)
         shortest = seconds_of("save-shortest", self.save_shortest)
         if shortest > seconds_of("save-longest", self.save_longest):
             raise ConfigurationError("--save-shortest must not be longer than --save-longest.")

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +41,19 @@ GIT_TIMEOUT = 10  # seconds; a run is worth more than to wait for a slow file sy
 
 def check_start(config: RunSettings, paths: RunPaths, manager: CheckpointManager) -> None:
     """Raises ConfigurationError if a setting forbids what is there, or a tracker cannot be used."""
-    prepare_tracker(config)
-    if config.resume == "never" and manager.has_checkpoints:
+    has_checkpoints = manager.has_checkpoints
+    if config.resume == "never" and has_checkpoints:
         raise ConfigurationError(
             f"There are checkpoints in {manager.directory}, and --resume never was given. "
             "Start another run with --run NAME, or resume this one."
         )
-    if config.resume == "require" and not manager.has_checkpoints:
+    if config.resume == "require" and not has_checkpoints:
         raise ConfigurationError(
             f"There is no checkpoint in {manager.directory}, and --resume require was given."
         )
-    if config.fork_from is not None and manager.has_checkpoints:
-        check_origin(config.fork_from, paths, manager)
+    manager.workers.lead(lambda: prepare_tracker(config))
+    if config.fork_from is not None and has_checkpoints:
+        manager.workers.lead(partial(check_origin, config.fork_from, paths, manager))
 
 
 def fork(config: RunSettings, paths: RunPaths, manager: CheckpointManager) -> None:
@@ -66,17 +68,20 @@ def fork(config: RunSettings, paths: RunPaths, manager: CheckpointManager) -> No
         ConfigurationError: there is no such checkpoint.
         CheckpointMismatch: it does not fit, and not a part of it was asked for.
     """
+    workers = manager.workers
     parent, at = resolve_parent(str(config.fork_from), paths)
-    source = find(parent, at)
+    source = epath.Path(workers.lead(lambda: str(find(parent, at))) or "")
     restorer = Restorer(manager.checkpoint, identity={})
-    card, differences = restorer.transfer(source, partial=config.partial)
+    with workers.together():
+        card, differences = restorer.transfer(source, partial=config.partial)
     log.info("Forked %s from %s.", card.place, source)
     restorer.tell_fresh_means(source, card)
     if differences:
         log.warning("Not everything was taken over:\n%s", format_differences(differences).rstrip())
     kind = "partial fork" if differences else "fork"
-    with suppress(*SAVING_ERRORS):  # what cannot be linked is written anew
-        shared.bring(source, epath.Path(manager.directory))
+    if workers.is_chief:
+        with suppress(*SAVING_ERRORS):  # what cannot be linked is written anew
+            shared.bring(source, epath.Path(manager.directory))
     manager.origin = Origin(kind, (f"{parent.run}@{step_of(source)}",))
     manager.save()  # at once: killed before the next save is due, it would be a fresh start
 
@@ -127,7 +132,12 @@ def create_run(
     return saved
 
 
-def manager_options(config: RunSettings, paths: RunPaths, data: Data) -> dict[str, Any]:
+def manager_options(
+    config: RunSettings,
+    paths: RunPaths,
+    data: Data,
+    strategy: tf.distribute.Strategy | None = None,
+) -> dict[str, Any]:
     """What the manager of a run is told beside what to save and where."""
     return {
         "max_to_keep": config.max_to_keep,
@@ -142,6 +152,7 @@ def manager_options(config: RunSettings, paths: RunPaths, data: Data) -> dict[st
         "identity": config.identity() | dict(data.identity),
         "background": is_background(config.save_mode),
         "max_failures": config.max_save_failures,
+        "strategy": strategy,
     }
 
 

@@ -141,7 +141,8 @@ class FiniteGuard:
         if newest is None:
             raise NotFinite(f"{what} There is no checkpoint yet: start again with other settings.")
         good = epath.Path(newest)
-        write_text(bundle.pin_file(good), "")
+        if self._manager.workers.is_chief:
+            write_text(bundle.pin_file(good), "")
         raise NotFinite(
             f"{what} Nothing was saved since {good.name}, which is pinned: it is kept, however "
             f"many newer ones there are.\nGo back to it with another rate: {self._command(good)}"

@@ -212,13 +212,13 @@ def prepare_tracker(config: RunSettings) -> None:
 
 def start_tracking(config: RunSettings | None, paths: RunPaths) -> Tracking | None:
     """What sends the log of a run to the tracker that its settings name, if they do."""
-    if config is None or config.track == "none":
+    if config is None or config.track == "none" or paths.aside is not None:
         return None
     return Tracking(config, paths, TRACKERS[config.track])
 
 
 def send_rest(config: RunSettings, paths: RunPaths) -> None:
     """Sends what the tracker of a complete run has not got."""
-    if config.track == "none" or tracked_run(config.track, paths).last >= newest_step(paths):
-        return
-    Tracking(config, paths, TRACKERS[config.track]).close()
+    tracking = start_tracking(config, paths)
+    if tracking is not None and tracked_run(config.track, paths).last < newest_step(paths):
+        tracking.close()

@@ -125,8 +125,8 @@ def pipeline_of(training, validation, batch_size, details):
     return PipelineData(shuffled, held_out, steps, {"data": "digits", **details})
 
 
-def add_noise(batch, seed, deviation):
-    x, y = batch
+def add_noise(example, seed, deviation):
+    x, y = example
     return x + tf.random.stateless_normal(tf.shape(x), seed, stddev=deviation), y
 
 

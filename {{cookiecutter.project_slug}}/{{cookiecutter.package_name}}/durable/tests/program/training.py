@@ -6,13 +6,15 @@ import time
 import tensorflow as tf
 
 from ...checkpoint.manager import CheckpointManager
+from ...checkpoint.workers import Workers
 from ...data.indexed import name_bad_examples
 from ...data.protocol import data_state
+from ...run.agreement import Agreement, agree, ending_with_others, own_place
 from ...run.cadence import Cadence
 from ...run.command_line import parse_settings
 from ...run.debugging import Profiler, limit
 from ...run.log import Display, MetricsLog
-from ...run.replicas import deal, start_strategy
+from ...run.replicas import deal, share_of, start_strategy
 from ...run.session import RunLock, Signals
 from ...run.start import check_start, fork, manager_options, record_start, with_best_metric
 from ...run.state import TrainState
@@ -26,23 +28,26 @@ log = logging.getLogger(__name__)
 
 def main(arguments=None, experiment_class=Experiment):
     config = parse_settings(Config, arguments)
-    with Signals() as signals:
-        strategy = start_strategy(config)
+    strategy = start_strategy(config)
+    with Signals() as signals, ending_with_others(strategy):
         tf.keras.utils.set_random_seed(config.seed)
         if config.deterministic:
             tf.config.experimental.enable_op_determinism()
         experiment = experiment_class(config)
-        data, hooks = limit(experiment.data(), config), experiment.hooks()
+        data = limit(share_of(experiment.data(), strategy), config)
         with strategy.scope():
             task = experiment.task(data)
-        state = TrainState(task, data.element_spec, hooks, config, strategy)
+        state = TrainState(task, data.element_spec, experiment.hooks(), config, strategy)
         config = with_best_metric(config, state)
-        with RunLock(experiment.paths):
-            return train(config, experiment.paths, data, state, signals, strategy)
+        with (
+            own_place(experiment.paths, strategy) as paths,
+            RunLock(paths, Workers(strategy)),
+        ):
+            return train(config, paths, data, state, signals, strategy)
 
 
 def train(config, paths, data, state, signals, strategy):
-    options = manager_options(config, paths, data)
+    options = manager_options(config, paths, data, strategy)
     checkpoint = tf.train.Checkpoint(**state.parts, **data_state(data, config.seed))
     manager = CheckpointManager(checkpoint, paths.checkpoints, **options)
     check_start(config, paths, manager)
@@ -53,14 +58,14 @@ def train(config, paths, data, state, signals, strategy):
     step, last = int(state.step), config.last_step(data.steps_per_epoch)
     if step < last and not state.ended:
         record_start(config, paths, step, manager)
-        stop = train_to(last, step, config, data, state, manager, signals, paths, strategy)
+        now = train_to(last, step, config, data, state, manager, signals, paths, strategy)
         step = int(state.step)
-        if state.ended and step < last:
-            log.info("Saved step %d and ended: %s", step, state.ended)
+        if now.ended and step < last:
+            log.info("Saved step %d and ended: %s", step, now.ended)
             return 0
-        if stop and step < last:
-            log.info("Saved step %d and stopped by signal %d.", step, stop)
-            return 128 + stop
+        if now.stop and step < last:
+            log.info("Saved step %d and stopped by signal %d.", step, now.stop)
+            return 128 + now.stop
     else:
         send_rest(config, paths)
     epoch = step // data.steps_per_epoch
@@ -72,7 +77,7 @@ def train(config, paths, data, state, signals, strategy):
 
 def train_to(last, step, config, data, state, manager, signals, paths, strategy):
     cadence, validate = Cadence(config), Validation(state.task, data, strategy)
-    chunk, stop = 1, None
+    now = Agreement()
     batches = iter(data.batches(config.seed, step, last))
     train_steps = build_train_steps(state, strategy)
     profiler = Profiler(config, paths)
@@ -80,10 +85,10 @@ def train_to(last, step, config, data, state, manager, signals, paths, strategy)
     display = Display(last, data.steps_per_epoch, step)
     named = name_bad_examples(data, config.seed, state.step)
     with named, MetricsLog(paths, step, state.hooks, config) as metrics_log, display, profiler:
-        while step < last and not stop and not state.ended:
+        while step < last and not now.stop and not now.ended:
             profiler.at(step)
             stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
-            count = min(chunk, stop_at - step)
+            count = min(now.chunk, stop_at - step)
             began = time.monotonic()
             train_steps(batches, tf.constant(count, tf.int64))
             chunk = max(1, int(count / (time.monotonic() - began)))
@@ -101,15 +106,15 @@ def train_to(last, step, config, data, state, manager, signals, paths, strategy)
             if position == 0:
                 display.epoch(epoch, step, metrics)
             manager.collect()
-            stop = signals.stop
-            asked = signals.pop_save_request() or stop or state.ended
-            if asked or step == last or cadence.is_due(step, position == 0):
+            due = step == last or cadence.is_due(step, position == 0)
+            now = agree(manager.workers, signals, due=due, ended=state.ended, chunk=chunk)
+            if now.save:
                 began = time.monotonic()
                 guard.check_weights()
                 manager.save(metrics=metrics, before=metrics_log.flush)
                 cadence.saved(time.monotonic() - began)
         manager.finish()
-    return stop
+    return now
 
 
 def build_train_steps(state, strategy):

@@ -1,0 +1,174 @@
+"""The workers that train one run together: which there are, and which of them this process is."""
+
+import json
+import os
+import re
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+
+from ..errors import ConfigurationError, in_one_line
+
+FORM = (
+    '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
+)
+ADDRESS = re.compile(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+# Below those that systems give to outgoing connections, from 32768 on.
+FIRST_PORT, PORTS = 15000, 10000
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The processes that train one run together, each on a machine or on a part of one.
+
+    Attributes:
+        addresses: of all of them, host:port; the first is the chief's.
+        index: which of them this process is.
+
+    Raises:
+        ConfigurationError: it is not one of them, or an address is none or stands there twice.
+    """
+
+    addresses: tuple[str, ...]
+    index: int
+
+    def __post_init__(self) -> None:
+        for address in self.addresses:
+            if not ADDRESS.fullmatch(address):
+                raise ConfigurationError(f"The worker address {address!r} is not host:port.")
+        if len(set(self.addresses)) < len(self.addresses):
+            raise ConfigurationError(
+                f"Two workers have one address in {', '.join(self.addresses)}: give each its own."
+            )
+        if not 0 <= self.index < len(self.addresses):
+            raise ConfigurationError(
+                f"Worker {self.index} is not one of {len(self.addresses)}, which count from 0."
+            )
+
+    @property
+    def port(self) -> int:
+        """The port that this process listens at."""
+        return int(self.addresses[self.index].rpartition(":")[2])
+
+    def require_port(self) -> None:
+        """Raises ConfigurationError if another process listens at the port of this one."""
+        with socket.socket() as tried:
+            # As servers do it: what an earlier run has closed a moment ago does not count.
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                tried.bind(("", self.port))
+            except (OSError, OverflowError) as error:
+                raise ConfigurationError(
+                    f"Worker {self.index} cannot listen at {self.addresses[self.index]}: "
+                    f"{in_one_line(error)}. Stop what does, or give another port."
+                ) from error
+
+
+def find_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:
+    """The cluster that TF_CONFIG, Kubernetes or Slurm describe; None where none of them does.
+
+    Raises:
+        ConfigurationError: the description makes no sense.
+    """
+    if environment.get("TF_CONFIG", "").strip():
+        return cluster_of_tf_config(environment["TF_CONFIG"])
+    if "WORKER_ADDRESS" in environment:
+        return cluster_of_kubernetes(environment)
+    if "SLURM_STEP_NUM_TASKS" in environment:
+        return cluster_of_slurm(environment)
+    return None
+
+
+def cluster_of_tf_config(text: str) -> Cluster | None:
+    """The cluster that a text in the form of TensorFlow's TF_CONFIG describes.
+
+    A chief with a name of its own is the first worker. Without a cluster, there is one process.
+    """
+    try:
+        described = json.loads(text)
+        jobs = {
+            job: list_of_texts(value) for job, value in (described.get("cluster") or {}).items()
+        }
+        if not jobs:
+            return None
+        kind, index = described["task"]["type"], int(described["task"]["index"])
+        own = jobs[kind][index]
+        require_workers(jobs)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"TF_CONFIG describes no cluster: {in_one_line(error)}. It is to be of the form {FORM}."
+        ) from error
+    addresses = (*jobs.get("chief", ()), *jobs.get("worker", ()))
+    return Cluster(addresses, addresses.index(own))
+
+
+def require_workers(jobs: Mapping[str, Sequence[str]]) -> None:
+    """Raises ValueError unless there are workers and at most one chief, and nothing else."""
+    if others := jobs.keys() - {"chief", "worker"}:
+        raise ValueError(f"there is no use for {', '.join(sorted(others))} here, only for workers")
+    if len(jobs.get("chief", ())) > 1:
+        raise ValueError("there are several chiefs")
+
+
+def list_of_texts(value: Any) -> list[str]:
+    """The value, which must be a list of texts."""
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise TypeError(f"{value!r} is no list of addresses")
+    return value
+
+
+def cluster_of_kubernetes(environment: Mapping[str, str]) -> Cluster:
+    """The cluster of an indexed Job, whose pods have names that count from 0.
+
+    Kubernetes sets JOB_COMPLETION_INDEX; the manifest sets WORKER_COUNT and WORKER_ADDRESS, an
+    address with {index} in the place of the number.
+    """
+    numbers = {}
+    for name in ("WORKER_COUNT", "JOB_COMPLETION_INDEX"):
+        value = environment.get(name, "")
+        if not value.isdecimal():
+            raise ConfigurationError(f"WORKER_ADDRESS is set, and {name} is {value!r}: no number.")
+        numbers[name] = int(value)
+    address, count = environment["WORKER_ADDRESS"], numbers["WORKER_COUNT"]
+    if "{index}" not in address:
+        raise ConfigurationError(
+            f"WORKER_ADDRESS {address!r} is the same for all: put {{index}} where the number of "
+            "the worker stands."
+        )
+    addresses = (address.replace("{index}", str(index)) for index in range(count))
+    return Cluster(tuple(addresses), numbers["JOB_COMPLETION_INDEX"])
+
+
+def cluster_of_slurm(environment: Mapping[str, str]) -> Cluster:
+    """The cluster of a job step of Slurm: a worker for each of its tasks."""
+    job = environment.get("SLURM_JOB_ID", "0")
+    try:
+        tasks = int(environment["SLURM_STEP_NUM_TASKS"])
+        resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+            # Two jobs on one machine must not meet.
+            port_base=FIRST_PORT + int(job) * 16 % PORTS,
+            # Slurm gives each task its devices. Told of none, the resolver would fail.
+            gpus_per_node=tasks,
+            gpus_per_task=1,
+            auto_set_gpu=False,
+        )
+        addresses = resolver.cluster_spec().as_dict()["worker"]
+        index = int(environment["SLURM_PROCID"])
+    except (LookupError, RuntimeError, ValueError) as error:
+        raise ConfigurationError(
+            f"Slurm's variables describe no cluster: {in_one_line(error)}. Start train.py by srun, "
+            "or give --strategy none."
+        ) from error
+    # The resolver sorts by names, and has node10 before node2; Slurm counts its tasks otherwise.
+    return Cluster(tuple(sorted(addresses, key=by_number)), index)
+
+
+def by_number(address: str) -> list[tuple[int, str]]:
+    """Sorts names with numbers in them by those numbers."""
+    return [
+        (int(part), "") if part.isdecimal() else (-1, part)
+        for part in re.findall(r"\d+|\D+", address)
+    ]
