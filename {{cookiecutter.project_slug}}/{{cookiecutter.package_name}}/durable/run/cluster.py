@@ -4,13 +4,14 @@ import json
 import os
 import re
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
-from ..errors import ConfigurationError, in_one_line
+from ..errors import ConfigurationError, WorkerLost, in_one_line
 
 FORM = (
     '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
@@ -18,6 +19,7 @@ FORM = (
 ADDRESS = re.compile(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
 # Below those that systems give to outgoing connections, from 32768 on.
 FIRST_PORT, PORTS = 15000, 10000
+SECONDS_BETWEEN_TRIES = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,18 +55,44 @@ class Cluster:
         """The port that this process listens at."""
         return int(self.addresses[self.index].rpartition(":")[2])
 
-    def require_port(self) -> None:
-        """Raises ConfigurationError if another process listens at the port of this one."""
-        with socket.socket() as tried:
-            # As servers do it: what an earlier run has closed a moment ago does not count.
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind(("", self.port))
-            except (OSError, OverflowError) as error:
-                raise ConfigurationError(
-                    f"Worker {self.index} cannot listen at {self.addresses[self.index]}: "
-                    f"{in_one_line(error)}. Stop what does, or give another port."
-                ) from error
+    def wait_for_others(self, seconds: float) -> None:
+        """Waits until every worker listens at its address; call it before TensorFlow does that.
+
+        TensorFlow waits for an hour, deaf to everything, and has no public way to say how long.
+
+        Raises:
+            ConfigurationError: another process has the port of this one.
+            WorkerLost: one has not started in time.
+        """
+        end = time.monotonic() + seconds
+        with self._listening():
+            for index, address in enumerate(self.addresses):
+                while not answers(address):
+                    if time.monotonic() > end:
+                        raise WorkerLost(
+                            f"Worker {index} did not start at {address} within the {seconds:g} s "
+                            "of --worker-timeout: start all workers again."
+                        )
+                    time.sleep(SECONDS_BETWEEN_TRIES)
+
+    def _listening(self) -> socket.socket:
+        try:
+            return socket.create_server(("", self.port))
+        except (OSError, OverflowError) as error:
+            raise ConfigurationError(
+                f"Worker {self.index} cannot listen at {self.addresses[self.index]}: "
+                f"{in_one_line(error)}. Stop what does, or give another port."
+            ) from error
+
+
+def answers(address: str) -> bool:
+    """Whether a process listens at an address, host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+    except OSError:  # or its name is not known yet
+        return False
+    return True
 
 
 def find_cluster(environment: Mapping[str, str] = os.environ) -> Cluster | None:

@@ -1,8 +1,7 @@
 """Training on several devices and machines: a replica of the models on each, by `tf.distribute`."""
 
+import faulthandler
 import os
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ import tensorflow as tf
 
 from ..checkpoint.workers import Workers
 from ..data.protocol import Data, SharedData
-from ..errors import PACKAGE, ConfigurationError, WorkerLost
+from ..errors import PACKAGE, ConfigurationError
 from .cluster import Cluster, find_cluster
 from .settings import RunSettings, seconds_of
 
@@ -142,9 +141,10 @@ def start_workers(cluster: Cluster, config: RunSettings) -> tf.distribute.Strate
 
     Raises:
         ConfigurationError: another process has the port of this one.
+        WorkerLost: one of them has not started in time.
     """
-    cluster.require_port()
     seconds = seconds_of("worker-timeout", config.worker_timeout)
+    cluster.wait_for_others(seconds)
     gpus = len(tf.config.list_physical_devices("GPU"))
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(cluster.addresses)}),
@@ -154,33 +154,12 @@ def start_workers(cluster: Cluster, config: RunSettings) -> tf.distribute.Strate
         num_accelerators={"GPU": gpus},
     )
     options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=seconds)
-    with deadline(
-        seconds,
-        f"Worker {cluster.index} has waited {config.worker_timeout} for the others of "
-        f"{', '.join(cluster.addresses)}: not all have started. Start all of them, or give a "
-        "longer --worker-timeout.",
-    ):
-        return MultiWorker(resolver, options)
-
-
-@contextmanager
-def deadline(seconds: float, message: str) -> Iterator[None]:
-    """Ends the process, with code 1 and a message, if what is inside takes longer.
-
-    TensorFlow waits an hour for workers that do not start, and has no public way to say how long.
-    """
-
-    def end() -> None:
-        print(message, file=sys.stderr, flush=True)
-        os._exit(WorkerLost.exit_code)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
+    # Should one end just now, TensorFlow would wait for an hour, and no thread of Python's runs.
+    faulthandler.dump_traceback_later(seconds, exit=True)  # with code 1
     try:
-        yield
+        return MultiWorker(resolver, options)
     finally:
-        timer.cancel()
+        faulthandler.cancel_dump_traceback_later()
 
 
 def single_device() -> tf.distribute.Strategy:

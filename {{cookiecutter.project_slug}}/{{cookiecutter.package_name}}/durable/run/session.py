@@ -10,21 +10,23 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etils import epath
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from ..checkpoint.workers import Workers
 from ..errors import PACKAGE, ConfigurationError, RunLocked, UserError, in_one_line
 from ..files import make_folder
 from ..quiet import import_tensorflow
 from ..untrusted import parse_json, printable, read_text
 from .paths import RunPaths
+
+if TYPE_CHECKING:  # no TensorFlow yet: see `quiet`
+    from ..checkpoint.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +130,8 @@ class RunLock(AbstractContextManager["RunLock"]):
         RunLocked: on entering, if another process holds it. All workers raise it.
     """
 
-    def __init__(self, paths: RunPaths, workers: Workers | None = None) -> None:
-        self._workers = workers or Workers()
+    def __init__(self, paths: RunPaths, workers: "Workers | None" = None) -> None:
+        self._together = nullcontext() if workers is None else workers.together()
         self._run = paths.run
         self._folder = Path(paths.folder)
         self._holder = Path(paths.lock_holder)
@@ -138,7 +140,7 @@ class RunLock(AbstractContextManager["RunLock"]):
         self._made: list[Path] = []
 
     def __enter__(self) -> "RunLock":
-        with self._workers.together():
+        with self._together:
             self._lock_run()
         return self
 
@@ -213,12 +215,8 @@ class RunLock(AbstractContextManager["RunLock"]):
         try:
             holder = parse_json(read_text(self._holder))
             return f"process {holder['pid']} on {holder['host']}"
-        except (
-            OSError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ):  # it has only just taken the lock, or could not write it
+        # It has only just taken the lock, or could not write it.
+        except (OSError, LookupError, TypeError, ValueError):
             return "another process"
 
 

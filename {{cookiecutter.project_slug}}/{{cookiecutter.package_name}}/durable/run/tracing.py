@@ -1,6 +1,7 @@
 """A task's functions of one batch as graphs: whether they fit, and which variables they use."""
 
 import re
+from collections.abc import Iterator, Mapping
 from itertools import count
 from typing import Any
 
@@ -24,6 +25,9 @@ TRACING_ERRORS = (
     ValueError,
     tf.errors.OpError,
 )
+
+# Whose first input chooses among the functions that are given the others.
+CONDITIONS = {"If", "StatelessIf", "Case", "StatelessCase"}
 
 
 def trace(task: Task, function: Any, element_spec: Any) -> tf.types.experimental.ConcreteFunction:
@@ -125,8 +129,35 @@ def in_order_of_use(
 
 def is_order_of_messages(resource: tf.Tensor) -> bool:
     """Whether a resource is there only to keep the messages between replicas in their order."""
-    operations = resource.consumers()
-    return bool(operations) and all(one.type.startswith("Collective") for one in operations)
+    library = {one.signature.name: one for one in resource.graph.as_graph_def().library.function}
+    uses = [
+        use
+        for operation in resource.consumers()
+        for place, given in enumerate(operation.inputs)
+        if given is resource
+        for use in uses_in(operation.node_def, place, library)
+    ]
+    return bool(uses) and all(use.startswith("Collective") for use in uses)
+
+
+def uses_in(node: Any, place: int, library: Mapping[str, Any]) -> Iterator[str]:
+    """The types of the operations that use an input of a node, inside of the functions it calls.
+
+    Args:
+        node: a NodeDef.
+        place: which input.
+        library: the functions, FunctionDef, by name.
+    """
+    called = [library[attr.func.name] for attr in node.attr.values() if attr.func.name in library]
+    if not called:
+        yield node.op
+    first = 1 if node.op in CONDITIONS else 0
+    for function in called:
+        name = function.signature.input_arg[place - first].name
+        for inner in function.node_def:
+            for inner_place, given in enumerate(inner.input):
+                if given == name:
+                    yield from uses_in(inner, inner_place, library)
 
 
 def refuse_hidden_randomness(task: Task, traced: tf.types.experimental.ConcreteFunction) -> None:

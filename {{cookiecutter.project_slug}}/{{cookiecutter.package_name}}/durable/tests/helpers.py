@@ -5,8 +5,10 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -96,13 +98,15 @@ def train(state, data, start, stop, strategy=None):
         outputs, loss = state.task.step(part)
         state.update_means(part, outputs, loss)
 
-    @tf.function(input_signature=[data.element_spec])
+    batches = data.batches(0, start, stop)
+
+    @tf.function(input_signature=[batches.element_spec])
     def step(batch):
         run(train_on, args=(deal(strategy, batch),))
         state.average_weights()
         state.step.assign_add(1)
 
-    for batch in data.batches(0, start, stop):
+    for batch in batches:
         step(batch)
 
 
@@ -187,21 +191,39 @@ def flip(file, position=None):
     file.write_bytes(contents)
 
 
-def start(*arguments, command="train", path=PROJECT, cwd=None, under=(), preexec_fn=None):
+def start(*arguments, command="train", path=PROJECT, cwd=None, preexec_fn=None, **settings):
     """Starts a command of the program in a process of its own.
 
-    It is run by the command `under`, if there is one, and after the function `preexec_fn`.
+    Its settings may be a command `under` which it is run, another `module`, and more of the
+    `environment`. The function `preexec_fn` is called first.
     """
+    module = [settings["module"]] if "module" in settings else [PROGRAM, command]
+    more = {"PYTHONPATH": str(path), "PYTHONUTF8": "1"} | settings.get("environment", {})
     return subprocess.Popen(
-        [*under, sys.executable, "-m", PROGRAM, command, *map(str, arguments)],
+        [*settings.get("under", ()), sys.executable, "-m", *module, *map(str, arguments)],
         preexec_fn=preexec_fn,  # noqa: PLW1509  (nothing else runs in the child)
         cwd=cwd,
-        env=os.environ | {"PYTHONPATH": str(path), "PYTHONUTF8": "1"},
+        env=os.environ | more,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
     )
+
+
+def start_workers(count, *arguments, **settings):
+    """Starts so many workers, each of which trains its part of a run on this machine."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("localhost", 0))
+        addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
+    tasks = ({"type": "worker", "index": index} for index in range(count))
+    clusters = ({"cluster": {"worker": addresses}, "task": task} for task in tasks)
+    return [
+        start(*arguments, environment={"TF_CONFIG": json.dumps(cluster)}, **settings)
+        for cluster in clusters
+    ]
 
 
 def run_module(module, *arguments):

@@ -1,0 +1,206 @@
+"""What two workers do together, each in a process of its own; each writes down what it saw."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from ..checkpoint.manager import CheckpointManager
+from ..checkpoint.workers import Workers
+from ..compat import keras
+from ..data.arrays import ArrayData
+from ..errors import ConfigurationError, DamagedCheckpoint, UserError
+from ..run.agreement import agree, own_place
+from ..run.layers import ExampleDropout
+from ..run.paths import RunPaths
+from ..run.replicas import share_of, start_strategy
+from ..run.session import Signals
+from ..run.settings import RunSettings
+from ..run.state import TrainState
+from ..run.validation import Validation
+from .helpers import data_of, manager_of, train, variables_of
+from .program.experiment import digits, pipeline_of
+from .tasks import images
+from .test_replicas import Numbers, scaled
+
+STEPS = 6
+
+
+def noisy_images():
+    """Images, each with noise of its own whenever it is trained on."""
+
+    def add_noise(example, seed):
+        x, y = example
+        return x + tf.random.stateless_normal(tf.shape(x), seed, stddev=0.1), y
+
+    plain = images()
+    arrays = plain.training.arrays, plain.validation.arrays
+    return ArrayData(*arrays, plain.batch_size, augment=add_noise)
+
+
+def with_dropout():
+    return Numbers([ExampleDropout(0.4, seed=3)])
+
+
+def scaled_and_clipped():
+    return Numbers(optimizer=scaled(keras.optimizers.Adam(0.01, global_clipnorm=0.5)))
+
+
+TASKS = {"dropout": (with_dropout, noisy_images), "scaled": (scaled_and_clipped, images)}
+
+
+def state_of(task, data, strategy):
+    """A state that is the same in every process."""
+    keras.utils.set_random_seed(1)
+    with strategy.scope():
+        made = task()
+    return TrainState(made, data.element_spec, strategy=strategy)
+
+
+def values_of(state):
+    return [tf.convert_to_tensor(variable).numpy() for variable in variables_of(state)]
+
+
+def trained(task, data, strategy):
+    """The values of a state after some steps, and its means."""
+    shared = share_of(data, strategy)
+    state = state_of(task, data, strategy)
+    train(state, shared, 0, STEPS, strategy)
+    means = state.line.result() | Validation(state.task, data, strategy)()
+    return values_of(state), means
+
+
+def error_of(function):
+    """The exit code and the message of the error that a function raises."""
+    try:
+        function()
+    except UserError as error:
+        return error.exit_code, str(error)
+    return None
+
+
+def failing(error):
+    def fail(*_, **__):
+        raise error
+
+    return fail
+
+
+def talk(workers):
+    """What they tell each other, and how one's error is that of all."""
+
+    def fail(index, error):
+        with workers.together():
+            if workers.index == index:
+                raise error
+
+    return {
+        "gathered": workers.gather([workers.index, 7]).tolist(),
+        "texts": workers.texts(f"I am {workers.index}: ü" if workers.index else ""),
+        "told": workers.tell(f"by {workers.index}"),
+        "led": workers.lead(lambda: "the chief's"),
+        "error of 1": error_of(lambda: fail(1, ConfigurationError("It is wrong."))),
+        "error of 0": error_of(lambda: fail(0, DamagedCheckpoint(Path("ckpt-1"), "cut"))),
+    }
+
+
+def decide(workers):
+    """What is done where each wants something else."""
+    signals, first = Signals(), workers.is_chief
+    nothing = agree(workers, signals, due=not first, ended=None, chunk=5 + workers.index)
+    ended = agree(workers, signals, due=False, ended=None if first else "mine", chunk=1)
+    if not first:
+        signals.stop = 15
+    stopped = agree(workers, signals, due=False, ended=None, chunk=1)
+    return [vars(agreement) for agreement in (nothing, ended, stopped)]
+
+
+def places(workers, strategy, folder):
+    """Where each of them writes what is no checkpoint, and what it prints."""
+    paths = RunPaths(folder, "place")
+    with own_place(paths, strategy) as own:
+        own.folder.mkdir(parents=True)
+        (own.folder / "file").write_text("written")
+        print(f"printed by {workers.index}", flush=True)
+        kept = own.checkpoints == paths.checkpoints
+    return kept, own.folder.exists()
+
+
+def save_and_restore(workers, strategy, folder):
+    """Saves, restores, fails to; and what the variables hold then."""
+    data = share_of(images(), strategy)
+    state = state_of(Numbers, data, strategy)
+    manager = manager_of(state, folder / "checkpoints", strategy=strategy)
+    seen = {"before": manager.has_checkpoints, "none": manager.restore_or_initialize()}
+    train(state, data, 0, 3, strategy)
+    saved, path = values_of(state), manager.save()
+    train(state, data, 3, 5, strategy)
+    manager.save()
+    seen["restored"] = manager.restore_or_initialize()
+    if workers.is_chief:
+        newest = data_of(folder / "checkpoints/ckpt-5")
+        newest.write_bytes(newest.read_bytes()[:100])
+    workers.gather([0])  # not before it is cut short
+    seen["older"] = manager.restore_or_initialize() == path
+    seen["same values"] = all(map(np.array_equal, saved, values_of(state)))
+    train(state, data, 3, 4, strategy)
+    reader = manager._restorer
+    if not workers.is_chief:
+        reader.read = failing(DamagedCheckpoint(folder / "checkpoints/ckpt-3", "it says"))
+    seen["damaged for one"] = error_of(manager.restore_or_initialize)
+    seen["kept"] = int(state.step)
+    if workers.is_chief:
+        manager._saver.save = failing(OSError(28, "No space left on device"))
+    seen["full for one"] = error_of(manager.save)
+    return seen
+
+
+def misfit(workers, strategy, folder):
+    """What becomes of a variable where a checkpoint fits one of them only."""
+    variable = tf.Variable(tf.zeros(2))
+    checkpoint = tf.train.Checkpoint(step=tf.Variable(1), variable=variable)
+    CheckpointManager(checkpoint, folder / "misfit", strategy=strategy).save()
+    other = tf.Variable(tf.ones(2 + workers.index))
+    checkpoint = tf.train.Checkpoint(step=tf.Variable(0), variable=other)
+    manager = CheckpointManager(checkpoint, folder / "misfit", strategy=strategy)
+    return error_of(manager.restore_or_initialize), other.numpy().tolist()
+
+
+def go_on(strategy, folder):
+    """Goes on with what one process has saved; see `test_workers`."""
+    data = share_of(images(), strategy)
+    state = state_of(Numbers, data, strategy)
+    manager = manager_of(state, folder / "elastic", strategy=strategy)
+    manager.restore_or_initialize()
+    step = int(state.step)
+    train(state, data, step, step + 3, strategy)
+    manager.save()
+
+
+def main(place):
+    folder = Path(place)
+    logging.getLogger(__package__.partition(".")[0]).setLevel(logging.ERROR)
+    strategy = start_strategy(RunSettings(strategy="multi-worker", worker_timeout="2m"))
+    workers = Workers(strategy)
+    digit_pipeline = pipeline_of(digits(), digits(), 32, {})
+    seen = {
+        "talk": talk(workers),
+        "decide": decide(workers),
+        "places": places(workers, strategy, folder),
+        "pipeline": error_of(lambda: share_of(digit_pipeline, strategy)),
+        "misfit": misfit(workers, strategy, folder),
+        "checkpoints": save_and_restore(workers, strategy, folder),
+        "means": {},
+    }
+    go_on(strategy, folder)
+    for name, (task, data) in TASKS.items():
+        values, seen["means"][name] = trained(task, data(), strategy)
+        np.savez(folder / f"{name}-{workers.index}.npz", *values)
+    (folder / f"seen-{workers.index}.json").write_text(json.dumps(seen), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
