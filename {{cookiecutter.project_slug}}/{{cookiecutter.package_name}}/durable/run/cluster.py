@@ -123,8 +123,8 @@ def cluster_of_tf_config(text: str) -> Cluster | None:
         if not jobs:
             return None
         kind, index = described["task"]["type"], int(described["task"]["index"])
+        require_workers(jobs, index)
         own = jobs[kind][index]
-        require_workers(jobs)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"TF_CONFIG describes no cluster: {in_one_line(error)}. It is to be of the form {FORM}."
@@ -133,8 +133,10 @@ def cluster_of_tf_config(text: str) -> Cluster | None:
     return Cluster(addresses, addresses.index(own))
 
 
-def require_workers(jobs: Mapping[str, Sequence[str]]) -> None:
+def require_workers(jobs: Mapping[str, Sequence[str]], index: int) -> None:
     """Raises ValueError unless there are workers and at most one chief, and nothing else."""
+    if index < 0:
+        raise ValueError(f"there is no worker {index}")
     if others := jobs.keys() - {"chief", "worker"}:
         raise ValueError(f"there is no use for {', '.join(sorted(others))} here, only for workers")
     if len(jobs.get("chief", ())) > 1:

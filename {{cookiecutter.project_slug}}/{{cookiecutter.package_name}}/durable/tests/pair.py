@@ -130,26 +130,28 @@ def places(workers, strategy, folder):
 
 
 def save_and_restore(workers, strategy, folder):
-    """Saves, restores, fails to; and what the variables hold then."""
+    """Goes on from what one process has saved, and saves, restores and fails to do either."""
     data = share_of(images(), strategy)
     state = state_of(Numbers, data, strategy)
+    elastic = manager_of(state, folder / "elastic", strategy=strategy)
+    elastic.restore_or_initialize()
+    train(state, data, 4, 7, strategy)
+    elastic.save()
     manager = manager_of(state, folder / "checkpoints", strategy=strategy)
     seen = {"before": manager.has_checkpoints, "none": manager.restore_or_initialize()}
-    train(state, data, 0, 3, strategy)
     saved, path = values_of(state), manager.save()
-    train(state, data, 3, 5, strategy)
+    train(state, data, 7, 9, strategy)
     manager.save()
     seen["restored"] = manager.restore_or_initialize()
     if workers.is_chief:
-        newest = data_of(folder / "checkpoints/ckpt-5")
+        newest = data_of(folder / "checkpoints/ckpt-9")
         newest.write_bytes(newest.read_bytes()[:100])
     workers.gather([0])  # not before it is cut short
     seen["older"] = manager.restore_or_initialize() == path
     seen["same values"] = all(map(np.array_equal, saved, values_of(state)))
-    train(state, data, 3, 4, strategy)
-    reader = manager._restorer
+    state.step.assign(8)
     if not workers.is_chief:
-        reader.read = failing(DamagedCheckpoint(folder / "checkpoints/ckpt-3", "it says"))
+        manager._restorer.read = failing(DamagedCheckpoint(Path("ckpt-7"), "it says"))
     seen["damaged for one"] = error_of(manager.restore_or_initialize)
     seen["kept"] = int(state.step)
     if workers.is_chief:
@@ -169,17 +171,6 @@ def misfit(workers, strategy, folder):
     return error_of(manager.restore_or_initialize), other.numpy().tolist()
 
 
-def go_on(strategy, folder):
-    """Goes on with what one process has saved; see `test_workers`."""
-    data = share_of(images(), strategy)
-    state = state_of(Numbers, data, strategy)
-    manager = manager_of(state, folder / "elastic", strategy=strategy)
-    manager.restore_or_initialize()
-    step = int(state.step)
-    train(state, data, step, step + 3, strategy)
-    manager.save()
-
-
 def main(place):
     folder = Path(place)
     logging.getLogger(__package__.partition(".")[0]).setLevel(logging.ERROR)
@@ -195,7 +186,6 @@ def main(place):
         "checkpoints": save_and_restore(workers, strategy, folder),
         "means": {},
     }
-    go_on(strategy, folder)
     for name, (task, data) in TASKS.items():
         values, seen["means"][name] = trained(task, data(), strategy)
         np.savez(folder / f"{name}-{workers.index}.npz", *values)

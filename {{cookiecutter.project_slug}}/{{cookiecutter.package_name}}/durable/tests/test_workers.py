@@ -99,7 +99,7 @@ def test_one_that_does_not_fit_ends_all_and_nothing_is_restored(pair):
         (code, message), variable = each["misfit"]
         assert code == 3
         assert "Nothing was restored" in message
-        assert "(2,) → (3,)" in message or "(2,)" in message
+        assert "(2,)" in message
         assert variable == [1.0] * (2 + index)
     assert pair[1][0]["misfit"][0] == pair[1][1]["misfit"][0]
 
@@ -109,21 +109,21 @@ def test_the_chief_chooses_what_is_restored(pair):
     for each in (one["checkpoints"] for one in seen):
         assert each["before"] is False
         assert each["none"] is None
-        assert each["restored"].endswith("ckpt-5")
+        assert each["restored"].endswith("ckpt-9")
         assert each["older"]
         assert each["same values"]
         assert each["damaged for one"][0] == 4
         assert "it says" in each["damaged for one"][1]
-        assert each["kept"] == 4  # nothing was restored
+        assert each["kept"] == 8  # nothing was restored
         assert each["full for one"][0] == 1
         assert "No space left" in each["full for one"][1]
     names = {path.name for path in files_in(folder / "checkpoints")}
     assert names == {
         "checkpoint",
-        "ckpt-3.data-00000-of-00001",
-        "ckpt-3.index",
-        "ckpt-5.data-00000-of-00001",  # in damaged/
-        "ckpt-5.index",
+        "ckpt-7.data-00000-of-00001",
+        "ckpt-7.index",
+        "ckpt-9.data-00000-of-00001",  # in damaged/
+        "ckpt-9.index",
     }
 
 
