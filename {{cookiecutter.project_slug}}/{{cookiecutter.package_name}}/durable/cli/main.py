@@ -37,7 +37,8 @@ GROUPS = {
     "Look at the data": {
         "data": ("data", "build_data", "find the examples, draw some, try all of them"),
     },
-    "Search": {
+    "Train": {
+        "launch": ("launch", "launch", "start several workers on this machine"),
         "sweep": ("sweep", "sweep", "train many runs, and find the best settings"),
     },
     "Prove it": {
@@ -45,10 +46,10 @@ GROUPS = {
     },
 }
 MADE_FOR_PROJECT = {"import", "data"}  # their flags are its settings
-TRAINING = {"sweep", "torture"}  # what stands after -- is for train.py
-# These read and move files, without TensorFlow; diff --model imports it by itself.
-WITHOUT_TENSORFLOW = {"list", "show", "verify", "diff", "report", "rewind", "pin", "unpin"}
+TRAINING = {"launch", "sweep", "torture"}  # what stands after -- is for train.py
 READING = {"list", "show", "verify", "diff", "report", "export", "pin"}  # beside a trainer
+# These do without TensorFlow; diff --model imports it by itself.
+WITHOUT_TENSORFLOW = READING - {"export"} | {"rewind", "unpin", "launch"}
 COMMANDS = {name: entry for group in GROUPS.values() for name, entry in group.items()}
 
 
@@ -76,13 +77,13 @@ def run_command(
             f"{name!r} is no command. Known are: {', '.join(COMMANDS)}. "
             f"What they do tells: {program} --help"
         )
-    # Remote storage may be reached through TensorFlow.
-    if name not in WITHOUT_TENSORFLOW or any(map(is_remote, rest)):
-        import_tensorflow()
     if name in TRAINING and "--" in rest:
         cut = rest.index("--")
         project = replace(project, arguments=tuple(rest[cut + 1 :]))
         rest = rest[:cut]
+    # Remote storage may be reached through TensorFlow.
+    if name not in WITHOUT_TENSORFLOW or any(map(is_remote, rest)):
+        import_tensorflow()
     command = partial(tyro.cli, load_command(project, name), args=rest, prog=f"{program} {name}")
     return again_if_removed(command) if name in READING else command()
 

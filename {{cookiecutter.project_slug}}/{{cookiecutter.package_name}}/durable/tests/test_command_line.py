@@ -114,7 +114,7 @@ def test_each_command_has_help(name, capsys):
     assert run_main(commands.main, name, "--help") == 0
     printed = capsys.readouterr().out
     assert f"{commands.__package__} {name}" in printed.splitlines()[0]
-    assert "--root" in printed
+    assert "--root" in printed or name == "launch"  # which gives it to train.py
 
 
 @pytest.mark.parametrize("name", ["lst", "--run", "-x", ""])
