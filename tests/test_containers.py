@@ -28,10 +28,20 @@ def instructions_of(project: Path) -> list[tuple[str, str]]:
     return [(instruction, rest) for instruction, _, rest in (line.partition(" ") for line in lines)]
 
 
-def manifests_of(project: Path) -> dict[str, dict]:
-    """The Kubernetes manifests, by kind."""
-    text = (project / "docs" / "kubernetes.yaml").read_text(encoding="utf-8")
+def manifests_of(project: Path, name: str = "kubernetes.yaml") -> dict[str, dict]:
+    """The Kubernetes manifests in a file, by kind."""
+    text = (project / "docs" / name).read_text(encoding="utf-8")
     return {manifest["kind"]: manifest for manifest in yaml.safe_load_all(text)}
+
+
+def workers_of(project: Path) -> dict[str, dict]:
+    """The manifests for several workers, with the job that the JobSet makes of its template."""
+    manifests = manifests_of(project, "kubernetes-workers.yaml")
+    assert list(manifests) == ["PersistentVolumeClaim", "JobSet"]
+    (replicated,) = manifests["JobSet"]["spec"]["replicatedJobs"]
+    name = f"{manifests['JobSet']['metadata']['name']}-{replicated['name']}-0"
+    head = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}}
+    return manifests | {"Job": head | replicated["template"]}
 
 
 def lint(project: Path) -> None:
@@ -101,8 +111,73 @@ def test_a_fault_in_a_manifest_would_be_found(project: Path):
         kubernetes_validate.validate(job, KUBERNETES[0], strict=True)
 
 
-def test_kubernetes_acts_on_the_exit_codes(project: Path):
-    job = manifests_of(project)["Job"]["spec"]
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_what_jobset_makes_follows_the_schema(project: Path, version: str):
+    manifests = workers_of(project)
+
+    for kind in ("PersistentVolumeClaim", "Job"):
+        kubernetes_validate.validate(manifests[kind], version, strict=True)
+    # The schema of a JobSet itself is not in Kubernetes: these are the fields that v1alpha2 has.
+    jobset = manifests["JobSet"]
+    assert jobset["apiVersion"] == "jobset.x-k8s.io/v1alpha2"
+    assert set(jobset["spec"]) == {"network", "failurePolicy", "replicatedJobs"}
+    assert set(jobset["spec"]["network"]) == {"enableDNSHostnames", "publishNotReadyAddresses"}
+    policy = jobset["spec"]["failurePolicy"]
+    assert set(policy) == {"maxRestarts", "restartStrategy", "rules"}
+    assert policy["restartStrategy"] == "BlockingRecreate"
+    assert policy["rules"] == [
+        {
+            "name": "onlyYouCanHelp",
+            "action": "FailJobSet",
+            "onJobFailureReasons": ["PodFailurePolicy"],  # FailJob by an exit code
+        }
+    ]
+
+
+def test_workers_on_kubernetes_find_each_other(project: Path):
+    manifests = workers_of(project)
+
+    job = manifests["Job"]["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    variables = {entry["name"]: entry["value"] for entry in container["env"]}
+    assert job["completionMode"] == "Indexed"
+    assert job["completions"] == job["parallelism"] == int(variables["WORKER_COUNT"])
+    # JobSet's own names: JOBSET-REPLICATED_JOB-NUMBER-INDEX, in the domain of the JobSet.
+    host, domain = manifests["Job"]["metadata"]["name"], manifests["JobSet"]["metadata"]["name"]
+    (port,) = container["ports"]
+    address = f"{host}-{{index}}.{domain}:{port['containerPort']}"
+    assert variables["WORKER_ADDRESS"] == address
+    assert container["args"][:3] == ["train.py", "--strategy", "multi-worker"]
+    assert job["backoffLimit"] == 0  # all are started again when one has failed
+    assert manifests["PersistentVolumeClaim"]["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_a_long_name_leaves_room_for_those_of_the_pods(bake: Callable[..., Path]):
+    manifests = workers_of(bake(project_slug=f"{'k' * 39}-{'k' * 20}"))
+
+    name = manifests["Job"]["metadata"]["name"]
+    assert name == f"{'k' * 39}-workers-0"
+    assert len(f"{name}-9999-abcde") <= 63  # as Kubernetes names them
+
+
+def test_one_trainer_and_several_workers_have_what_is_theirs_in_common(project: Path):
+    """But for the number of pods and for what tells them of each other."""
+    one, several = manifests_of(project)["Job"]["spec"], workers_of(project)["Job"]["spec"]
+
+    own = ("args", "env", "ports")
+    for job in (one, several):
+        (container,) = job["template"]["spec"]["containers"]
+        for name in own:
+            container.pop(name, None)
+        job["template"]["spec"]["volumes"][0]["persistentVolumeClaim"].clear()
+    assert one["template"] == several["template"]
+
+
+@pytest.mark.parametrize("manifests", [manifests_of, workers_of])
+def test_kubernetes_acts_on_the_exit_codes(
+    project: Path, manifests: Callable[[Path], dict[str, dict]]
+):
+    job = manifests(project)["Job"]["spec"]
 
     rules = job["podFailurePolicy"]["rules"]
     codes = {
@@ -114,8 +189,9 @@ def test_kubernetes_acts_on_the_exit_codes(project: Path):
     assert job["template"]["spec"]["terminationGracePeriodSeconds"] >= 60
 
 
-def test_kubernetes_and_the_image_agree(project: Path):
-    manifests, steps = manifests_of(project), dict(instructions_of(project))
+@pytest.mark.parametrize("read", [manifests_of, workers_of])
+def test_kubernetes_and_the_image_agree(project: Path, read: Callable[[Path], dict[str, dict]]):
+    manifests, steps = read(project), dict(instructions_of(project))
 
     pod = manifests["Job"]["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsUser"] == int(steps["USER"])

@@ -11,7 +11,13 @@ from bake import TEMPLATE
 
 OPTIONAL = {
     "github": {".github/dependabot.yml", ".github/workflows/ci.yml"},
-    "docker": {".devcontainer.json", ".dockerignore", "Dockerfile", "docs/kubernetes.yaml"},
+    "docker": {
+        ".devcontainer.json",
+        ".dockerignore",
+        "Dockerfile",
+        "docs/kubernetes-workers.yaml",
+        "docs/kubernetes.yaml",
+    },
     "classification": {
         "data/README.md",
         "data/digits.npz",

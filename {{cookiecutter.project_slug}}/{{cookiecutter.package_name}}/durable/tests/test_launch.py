@@ -18,32 +18,32 @@ from .program import bare, commands, hiding
 pty = pytest.importorskip("pty", reason="Windows has no such terminals, nor such signals")
 
 # What the workers have in common.
-WORKER = """
+WORKER = r"""
 import json, os, pathlib, signal, subprocess, sys, time
-signal.alarm(100)  # whatever happens
 told = json.loads(os.environ["TF_CONFIG"])
 index = told["task"]["index"]
 got = []
-def listen(*numbers, ended_by=()):
-    # Prints each signal and, when one of some comes, all of them.
+def tell(*words, to=1):
+    # Not by print, which a signal may interrupt.
+    os.write(to, f"{' '.join(map(str, words))}\n".encode())
+def listen(*numbers, ended_by=(), to=1):
+    # Tells of each signal and, when one of some comes, of all of them.
     def receive(number, frame):
         got.append(number)
-        print("got", number, flush=True)
+        tell("got", number, to=to)
         if number in ended_by:
-            print("in all", *got)
+            tell("in all", *got, to=to)
             sys.exit(128 + number)
     for number in numbers:
         signal.signal(number, receive)
-    print("listens", os.getpid(), flush=True)
+    tell("listens", os.getpid(), to=to)
+    while True:
+        signal.pause()
+signal.signal(signal.SIGALRM, lambda *_: tell("was left alone") or os._exit(99))
+signal.alarm(100)
 """
-WAIT = """
-listen(1, 2, 10, 15, ended_by=(1, 2, 15))
-while True: signal.pause()
-"""
-STUBBORN = """
-listen(1, 2, 15)
-while True: signal.pause()
-"""
+WAIT = "listen(1, 2, 10, 15, ended_by=(1, 2, 15))"
+STUBBORN = "listen(1, 2, 15)"
 
 
 @pytest.fixture
@@ -129,7 +129,8 @@ def test_a_strategy_that_is_given_stays(given):
     assert launch.worker_command(words) == [sys.executable, *words]
 
 
-def test_lines_are_whole_and_none_is_lost(script, capfd):
+def test_lines_are_whole_and_none_is_lost(script, capfd, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     text = r"""
 for number in range(300):
     for part in (f"{number} ", "x" * (number * 7 % 900), f" ä {number}"):
@@ -138,7 +139,7 @@ for number in range(300):
 print("50%\r100%\r\nraw", end=" ", flush=True)
 os.write(1, b"\xff")
 print("unfinished", end="")
-subprocess.Popen(["sh", "-c", "sleep 0.2; echo ' words of a child'"])
+subprocess.Popen(["sh", "-c", "sleep 0.2; printf ' words of a child'"])
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert launch_here("--workers", 2, "--", script(text)) == 137
@@ -167,22 +168,22 @@ def test_a_signal_reaches_each_worker_once(start_launcher, script, number):
 
 
 def test_ctrl_c_in_a_terminal_reaches_each_worker_once(start_launcher, script):
-    text = """
-listen(2, 10, ended_by=(10,))
-while True: signal.pause()
-"""
     screen, terminal = pty.openpty()
     own_terminal = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
-    # By a shell, which has the terminal to itself, as that of a user.
-    process = start_launcher("--", script(text), **own_terminal, preexec_fn=take_terminal)
+    process = start_launcher(
+        "--", script("listen(1, 2, ended_by=(2,))"), **own_terminal, preexec_fn=take_terminal
+    )
     os.close(terminal)
     with os.fdopen(screen, "r+b", buffering=0) as keyboard:
-        read_screen(keyboard, b"listens", 2)
+        listening = read_screen(keyboard, rb"listens (\d+)\r\n")
+        process.send_signal(signal.SIGSTOP)  # it passes nothing on for now
         keyboard.write(b"\x03")
-        read_screen(keyboard, b"got 2", 2)
-        process.send_signal(signal.SIGUSR1)
-        assert read_screen(keyboard, b"in all", 2).count(b"in all 2 10\r\n") == 2
-        assert process.wait(60) == 138
+        read_screen(keyboard, rb"\^C", count=1)
+        for pid in listening:
+            os.kill(int(pid), signal.SIGHUP)
+        process.send_signal(signal.SIGCONT)
+        assert read_screen(keyboard, rb"in all (.*)\r\n") == [b"1 2", b"1 2"]
+        assert process.wait(60) == 130
 
 
 def take_terminal():
@@ -191,12 +192,12 @@ def take_terminal():
     os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first that a session opens is its own
 
 
-def read_screen(screen, text, count):
-    """Reads from a terminal until a text has come so often, and the line ends."""
+def read_screen(screen, pattern, count=2):
+    """Reads from a terminal until a pattern has come so often, and returns what it has matched."""
     seen = b""
-    while seen.count(text) < count or not seen.endswith(b"\n"):
+    while len(found := re.findall(pattern, seen)) < count:
         seen += os.read(screen.fileno(), 1000)
-    return seen
+    return found
 
 
 def test_a_second_signal_leaves_nothing(start_launcher, script):
@@ -217,10 +218,7 @@ def test_a_second_signal_leaves_nothing(start_launcher, script):
 def test_workers_stop_where_the_launcher_is_killed(start_launcher, script, tmp_path):
     os.mkfifo(tmp_path / "words")
     text = """
-words = open("words", "w")
-sys.stdout = words
-listen(15, ended_by=(15,))
-while True: signal.pause()
+listen(15, ended_by=(15,), to=os.open("words", os.O_WRONLY))
 """
     process = start_launcher("--", script(text))
     with (tmp_path / "words").open() as words:  # ends when both workers have
