@@ -10,15 +10,16 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 import yaml
+from bake import bake as bake_project
 
 DISTRIBUTIONS = ["tensorflow", "tensorflow[and-cuda]"]
 KUBERNETES = ["1.31", "1.37"]
 
 
-@pytest.fixture(params=DISTRIBUTIONS)
-def project(request: pytest.FixtureRequest, bake: Callable[..., Path]) -> Path:
-    """A project with and without a GPU."""
-    return bake(tensorflow=request.param)
+@pytest.fixture(scope="module", params=DISTRIBUTIONS)
+def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with and without a GPU, to look at."""
+    return bake_project(tmp_path_factory.mktemp("baked"), tensorflow=request.param)
 
 
 def instructions_of(project: Path) -> list[tuple[str, str]]:
@@ -57,7 +58,8 @@ def test_the_dockerfile_has_no_fault(project: Path):
     lint(project)
 
 
-def test_a_fault_in_the_dockerfile_would_be_found(project: Path):
+def test_a_fault_in_the_dockerfile_would_be_found(bake: Callable[..., Path]):
+    project = bake()
     file = project / "Dockerfile"
     file.write_text(file.read_text().replace("FROM python:3.13-slim", "FROM python"))
 

@@ -5,11 +5,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from bake import bake
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Slurm runs on Linux")
 
@@ -92,10 +93,18 @@ class Job:
         return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
 
 
+@pytest.fixture(scope="module")
+def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that has the scripts, of a project on GPUs."""
+    folder = tmp_path_factory.mktemp("baked")
+    return bake(folder, tensorflow="tensorflow[and-cuda]") / "docs"
+
+
 @pytest.fixture
-def project(bake: Callable[..., Path]) -> Path:
+def project(docs: Path, tmp_path: Path) -> Path:
     """A project with stand-ins for Slurm and for the Python of its environment."""
-    project = bake()
+    project = tmp_path / "a pröject"
+    shutil.copytree(docs, project / "docs")
     for node in range(3):
         os.mkfifo(project / f"code-{node}")  # reading it waits until there is a code
     scripts = {
@@ -164,8 +173,8 @@ def test_it_must_be_submitted(project: Path, script: str):
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="there is none for this machine")
 @pytest.mark.parametrize("script", [script for script, _, _ in SCRIPTS])
-def test_shellcheck_finds_nothing(bake: Callable[..., Path], script: str):
-    file = bake(tensorflow="tensorflow[and-cuda]") / "docs" / script
+def test_shellcheck_finds_nothing(docs: Path, script: str):
+    file = docs / script
 
     process = subprocess.run(["shellcheck", str(file)], capture_output=True, text=True, check=False)
 
