@@ -287,6 +287,16 @@ def test_what_may_be_mended_is_started_again(script, tmp_path, capfd, end, start
     assert capfd.readouterr().err.count("Starting all workers again") == starts - 1
 
 
+def test_after_a_signal_nothing_is_started_again(script, capfd):
+    text = """
+if index == 1:
+    os.kill(os.getppid(), signal.SIGTERM)
+signal.pause()  # which it kills: TensorFlow, say, is still being imported
+"""
+    assert launch_here("--workers", 2, "--restarts", 2, "--", script(text)) == 143
+    assert "Starting all workers again" not in capfd.readouterr().err
+
+
 def test_a_restart_may_succeed(script, tmp_path, capfd):
     text = """
 tried = pathlib.Path(sys.argv[1], f"tried-{index}")
