@@ -11,7 +11,12 @@ from typing import TypeVar
 from etils import epath
 
 from .. import files
-from ..errors import DamagedCheckpoint, NoUsableCheckpoint, UnreadableCheckpoint
+from ..errors import (
+    ConfigurationError,
+    DamagedCheckpoint,
+    NoUsableCheckpoint,
+    UnreadableCheckpoint,
+)
 from ..untrusted import is_regular
 from . import bundle, shared
 from .reader import condition_of
@@ -101,6 +106,20 @@ class Directory:
         if damaged or self.damaged():
             raise NoUsableCheckpoint(self.folder, damaged)
         return None
+
+    def seen(self, name: str) -> epath.Path:
+        """The checkpoint of that name, which the chief of several workers sees.
+
+        Raises:
+            ConfigurationError: it is not there.
+        """
+        path = self.folder / name
+        if not bundle.files_of(path):
+            raise ConfigurationError(
+                f"A worker does not see {path}, which the chief has: all workers need the same "
+                "folder. Give a --root on storage that they share."
+            )
+        return path
 
     def tidy(self) -> None:
         """Removes what killed saves left, and puts the state file right."""

@@ -296,5 +296,5 @@ class CheckpointManager(tf.train.CheckpointManager):
         name = self.workers.tell(readied.path.name if readied else "")
         with self.workers.together():
             if name and readied is None:
-                readied = self._restorer.read(self._files.folder / name)
+                readied = self._restorer.read(self._files.seen(name))
         return readied

@@ -71,6 +71,7 @@ class Hook:
     name: str = ""
     variables: Mapping[str, tf.Variable] = {}
     stop: str | None = None
+    is_chief: bool = True  # of several workers, each with its hooks: let the chief's alone write
 
     def on_start(self, step: int) -> None:
         """The run goes on from a step: what was told of later ones is void."""
@@ -92,9 +93,8 @@ class Task(Protocol):
 
     A task of one model and one optimizer sets `models` and `optimizers` in its constructor and
     defines `loss` and `metrics`; all else has a default. Several optimizers train parts of the
-    models for the one loss, each at its own rate and from its own step on, see `frozen_until`. A
-    task that trains in another way, a GAN or a student with its teacher, overrides `step`, and
-    `forward` and `inference` with it.
+    models for the one loss, each at its own rate and from its own step on, see `frozen_until`. One
+    that trains otherwise, a GAN or a student with its teacher, overrides `step` and `forward`.
 
     Attributes:
         models: by the names that they have in the checkpoint: {"model": model}.

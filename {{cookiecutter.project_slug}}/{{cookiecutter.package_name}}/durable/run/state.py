@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..checkpoint.naming import models_of, named_layers
+from ..checkpoint.workers import Workers
 from ..compat import keras
 from ..data.protocol import any_batch_size
 from ..errors import ConfigurationError
@@ -70,6 +71,8 @@ class TrainState:
         # Not a part of it: a state with such a loss is not saved.
         self._bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.hooks = [*hooks, *early_stopping(config, task), *freezing(task)]
+        for hook in self.hooks:
+            hook.is_chief = Workers(strategy).is_chief
         self.untracked = untracked_variables(task, element_spec, strategy)
 
     @property

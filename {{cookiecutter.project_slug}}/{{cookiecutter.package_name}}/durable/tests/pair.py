@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from ..run.agreement import agree, own_place
 from ..run.layers import ExampleDropout
 from ..run.paths import RunPaths
 from ..run.replicas import share_of, start_strategy
-from ..run.session import Signals
+from ..run.session import RunLock, Signals
 from ..run.settings import RunSettings
 from ..run.state import TrainState
 from ..run.validation import Validation
@@ -126,7 +127,10 @@ def places(workers, strategy, folder):
         (own.folder / "file").write_text("written")
         print(f"printed by {workers.index}", flush=True)
         kept = own.checkpoints == paths.checkpoints
-    return kept, own.folder.exists()
+        # A process that is none of them trains the run.
+        with RunLock(own) if workers.is_chief else nullcontext():
+            locked = error_of(RunLock(own, workers).__enter__)
+    return kept, own.folder.exists(), locked
 
 
 def save_and_restore(workers, strategy, folder):
@@ -168,7 +172,11 @@ def misfit(workers, strategy, folder):
     other = tf.Variable(tf.ones(2 + workers.index))
     checkpoint = tf.train.Checkpoint(step=tf.Variable(0), variable=other)
     manager = CheckpointManager(checkpoint, folder / "misfit", strategy=strategy)
-    return error_of(manager.restore_or_initialize), other.numpy().tolist()
+    mismatch = error_of(manager.restore_or_initialize), other.numpy().tolist()
+    place = folder / ("misfit" if workers.is_chief else "a folder of its own")
+    checkpoint = tf.train.Checkpoint(step=tf.Variable(0), variable=variable)
+    manager = CheckpointManager(checkpoint, place, strategy=strategy)
+    return *mismatch, error_of(manager.restore_or_initialize)
 
 
 def main(place):

@@ -4,13 +4,14 @@ import json
 import re
 import signal
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from ..errors import ConfigurationError
-from ..run.cluster import find_cluster
+from ..run.cluster import Cluster, answers, find_cluster
 from ..run.replicas import single_device, start_strategy
 from ..run.settings import RunSettings
 from .helpers import (
@@ -80,8 +81,12 @@ def test_what_they_decide(pair):
 
 def test_only_the_chief_writes_and_tells(pair):
     folder, seen, printed = pair
-    assert seen[0]["places"] == [True, True]
-    assert seen[1]["places"] == [True, False]
+    assert seen[0]["places"][:2] == [True, True]
+    assert seen[1]["places"][:2] == [True, False]
+    for each in seen:
+        code, message = each["places"][2]
+        assert code == 5
+        assert message.startswith("Run 'place' is being trained by process")
     assert "printed by 0" in printed[0]
     assert "printed" not in printed[1]
     assert (folder / "runs/place/file").exists()
@@ -96,11 +101,13 @@ def test_data_without_an_order_are_refused(pair):
 
 def test_one_that_does_not_fit_ends_all_and_nothing_is_restored(pair):
     for index, each in enumerate(pair[1]):
-        (code, message), variable = each["misfit"]
+        (code, message), variable, unseen = each["misfit"]
         assert code == 3
         assert "Nothing was restored" in message
         assert "(2,)" in message
         assert variable == [1.0] * (2 + index)
+        assert unseen[0] == 2
+        assert unseen[1].startswith("A worker does not see")
     assert pair[1][0]["misfit"][0] == pair[1][1]["misfit"][0]
 
 
@@ -183,6 +190,20 @@ def test_one_that_never_starts_is_not_waited_for_for_ever(tmp_path):
     code, _, errors = finish(waiting_one)
     assert code == 1
     assert re.search(r"Worker 1 did not start at localhost:\d+ within the 2 s", errors)
+
+
+def test_one_that_starts_late_is_waited_for():
+    with socket.socket() as first, socket.socket() as second:
+        for one in (first, second):
+            one.bind(("localhost", 0))
+        addresses = tuple(f"localhost:{one.getsockname()[1]}" for one in (first, second))
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(Cluster(addresses, 0).wait_for_others, 100)
+        while not answers(addresses[0]):
+            assert not waiting.done()
+        assert not waiting.done()
+        with socket.create_server(("", Cluster(addresses, 1).port)):
+            waiting.result()
 
 
 def cluster(config, **more):
