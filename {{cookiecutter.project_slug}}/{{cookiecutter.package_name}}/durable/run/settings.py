@@ -65,9 +65,12 @@ class RunSettings:
     """With --fork-from: take over what fits, and tell what does not."""
     save_every: str = "epoch"
     """When to save: epoch, a number of steps, a time such as 30s, 10m or 2h, or auto: as often as
-    the budget allows."""
+    the budget allows, or as --worker-fails-every asks for."""
     save_budget: float = 0.02
     """With --save-every auto: the share of the time that may go into saving."""
+    worker_fails_every: str | None = None
+    """With --save-every auto: the mean time between two failures of one worker, a machine, such as
+    30d. Saves then lose the least time, whatever the budget: of many workers, some fail sooner."""
     save_shortest: str = "10s"
     """With --save-every auto: the shortest time between two saves."""
     save_longest: str = "30m"
@@ -128,6 +131,10 @@ class RunSettings:
         hours = self.keep_every_hours
         if self.partial and self.fork_from is None:
             raise ConfigurationError("--partial goes with --fork-from RUN[@STEP].")
+        if self.worker_fails_every is not None:
+            seconds_of("worker-fails-every", self.worker_fails_every)
+            if self.save_every != "auto":
+                raise ConfigurationError("--worker-fails-every goes with --save-every auto.")
         require(self.epochs <= 10**9, "epochs", self.epochs, "at most 1000000000")
         require(
             self.patience is None or self.patience >= 1, "patience", self.patience, "at least 1"
@@ -177,18 +184,18 @@ def usual_mode(metric: str) -> Literal["max", "min"]:
 
 
 def seconds_of(name: str, time: str) -> float:
-    """The seconds in a time such as 30s, 10m or 2h.
+    """The seconds in a time such as 30s, 10m, 2h or 7d.
 
     Raises:
         ConfigurationError: the setting of that name is no such time.
     """
-    match = re.fullmatch(r"([1-9]\d*)([smh])", time)
+    match = re.fullmatch(r"([1-9]\d*)([smhd])", time)
     if match is None:
         hint = "epoch, auto, a number of steps such as 500, or " if name == "save-every" else ""
         raise ConfigurationError(
-            f"--{name} {time!r} is not possible: give {hint}a time such as 30s, 10m or 2h."
+            f"--{name} {time!r} is not possible: give {hint}a time such as 30s, 10m, 2h or 7d."
         )
-    return int(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 def steps_to_profile(profile: str | None) -> range:

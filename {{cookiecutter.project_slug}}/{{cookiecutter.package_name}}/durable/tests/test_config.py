@@ -34,6 +34,11 @@ from .program.experiment import Config, DataConfig, ModelConfig
         ({"save_every": "sometimes"}, "--save-every 'sometimes' is not possible"),
         ({"save_longest": "soon"}, "--save-longest 'soon' is not possible: give a time"),
         ({"save_budget": 1.0}, "--save-budget 1.0"),
+        (
+            {"save_every": "auto", "worker_fails_every": "rarely"},
+            "--worker-fails-every 'rarely' is not possible: give a time such as 30s, 10m, 2h or",
+        ),
+        ({"worker_fails_every": "30d"}, "--worker-fails-every goes with --save-every auto."),
         ({"max_save_failures": 0}, "--max-save-failures 0"),
     ],
 )
@@ -44,13 +49,15 @@ def test_impossible_values_are_refused_by_name(settings, message):
     assert caught.value.exit_code == 2
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("10m", 600), ("2h", 7200)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86400)]
+)
 def test_times(text, seconds):
     assert seconds_of("save-longest", text) == seconds
     assert Config(save_every=text).save_every == text
 
 
-@pytest.mark.parametrize("text", ["", "0s", "-5", "1.5", "10 m", "5d", "m", "epochs", "0"])
+@pytest.mark.parametrize("text", ["", "0s", "-5", "1.5", "10 m", "5w", "m", "epochs", "0"])
 def test_other_cadences_are_refused(text):
     with pytest.raises(ConfigurationError, match="give epoch, auto, a number of steps"):
         Config(save_every=text)
