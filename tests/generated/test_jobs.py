@@ -219,6 +219,20 @@ def test_it_needs_few_edits_and_all_else_holds(job: Job, project: Path, run: Run
     assert "at most 0 apart" in run("-m", package, "export", "best")
 
 
+@on_the_newest
+@pytest.mark.parametrize("job", ["a GAN"], indirect=True)
+def test_a_step_of_its_own_gives_the_numbers_of_one_device_on_two(
+    job: Job, project: Path, run: Run
+):
+    found = []
+    for devices in (1, 2):
+        mirrored = ["--strategy", "mirrored", "--cpu-devices", devices]
+        run("train.py", "--run", devices, "--epochs", 1, *mirrored, *job.settings)
+        lines = (project / f"runs/{devices}/metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        found.append(json.loads(lines[-1]))
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
 @pytest.mark.long
 def test_a_killed_run_of_it_ends_like_one_that_never_stopped(job: Job, run: Run):
     if not job.files:

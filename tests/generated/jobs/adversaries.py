@@ -3,7 +3,7 @@
 import math
 
 from ..config import ModelConfig
-from ..durable import keras
+from ..durable import ExampleDropout, keras
 
 
 def build_generator(config: ModelConfig, noise: int, shape: tuple[int, ...]) -> keras.Model:
@@ -11,7 +11,7 @@ def build_generator(config: ModelConfig, noise: int, shape: tuple[int, ...]) -> 
     layers = keras.layers
     inputs = keras.Input((noise,))
     x = layers.Dense(config.hidden[-1], activation="relu", name="hidden")(inputs)
-    x = layers.BatchNormalization(name="norm")(x)
+    x = layers.BatchNormalization(synchronized=True, name="norm")(x)
     x = layers.Dense(math.prod(shape), activation="sigmoid", name="pixels")(x)
     return keras.Model(inputs, layers.Reshape(shape, name="image")(x), name="generator")
 
@@ -22,5 +22,5 @@ def build_discriminator(config: ModelConfig, shape: tuple[int, ...]) -> keras.Mo
     inputs = keras.Input(shape)
     x = layers.Flatten(name="flatten")(inputs)
     x = layers.Dense(config.hidden[0], activation="relu", name="hidden")(x)
-    x = layers.Dropout(config.dropout, name="dropout")(x)
+    x = ExampleDropout(config.dropout, seed=1, name="dropout")(x)
     return keras.Model(inputs, layers.Dense(1, name="real")(x), name="discriminator")

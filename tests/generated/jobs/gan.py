@@ -6,7 +6,14 @@ from typing import Any
 import tensorflow as tf
 
 from ..config import Config
-from ..durable import ConfigurationError, DataSpec, Task, keras
+from ..durable import (
+    ConfigurationError,
+    DataSpec,
+    Task,
+    apply_gradients,
+    draw_by_example,
+    keras,
+)
 from ..models import adversaries
 from ..optimizers import build_optimizer
 
@@ -16,6 +23,7 @@ NOISE = 16
 class GAN(Task):
     """Two models, each with its optimizer: logits of real and of false images, (batch, 1) each."""
 
+    replicable = True
     best_metric = "val_fooled"
     best_mode = "max"
 
@@ -31,12 +39,17 @@ class GAN(Task):
         self.optimizers = {
             f"{name}_optimizer": build_optimizer(config, data) for name in self.models
         }
-        self._noise = tf.random.Generator.from_seed(config.seed)
+        self._seed = config.seed
 
     def forward(self, batch: Any, *, training: bool) -> tuple[tf.Tensor, tf.Tensor]:
         """What the discriminator makes of the images, and of as many false ones."""
-        shape = (tf.shape(batch[0])[0], NOISE)
-        noise = self._noise.normal(shape) if training else tf.random.stateless_normal(shape, (0, 0))
+        step = tf.convert_to_tensor(self.steps_trained)
+        seed = tf.stack([tf.constant(self._seed, tf.int64), step]) if training else (0, 0)
+
+        def draw(count: tf.Tensor) -> tf.Tensor:
+            return tf.random.stateless_normal((count, NOISE), seed)
+
+        noise = draw_by_example(draw, tf.shape(batch[0])[0])
         false = self.models["generator"](noise, training=training)
         judge = self.models["discriminator"]
         return judge(batch[0], training=training), judge(false, training=training)
@@ -64,10 +77,10 @@ class GAN(Task):
                 "discriminator_optimizer": self.mean_loss(batch, outputs),
                 "generator_optimizer": tf.reduce_mean(tf.nn.softplus(-outputs[1])),
             }
-        for name, loss in losses.items():
+            shares = {name: self.share(loss) for name, loss in losses.items()}
+        for name, share in shares.items():
             variables = self.trained_variables(name)
-            gradients = tape.gradient(loss, variables)
-            self.optimizers[name].apply_gradients(zip(gradients, variables, strict=True))
+            apply_gradients(self.optimizers[name], tape.gradient(share, variables), variables)
         return outputs, losses["discriminator_optimizer"]
 
     def inference(self, element_spec: Any) -> tuple[keras.Model, Any]:

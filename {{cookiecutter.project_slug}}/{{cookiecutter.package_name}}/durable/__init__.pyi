@@ -7,6 +7,7 @@ from .checkpoint.retention import Best as Best
 from .checkpoint.workers import Workers as Workers
 from .cli.evaluate import evaluate as evaluate
 from .cli.main import run_command as run_command
+from .compat import apply_gradients as apply_gradients
 from .compat import keras as keras
 from .data.arrays import ArrayData as ArrayData
 from .data.arrays import WindowExamples as WindowExamples
@@ -79,6 +80,7 @@ from .run.optimization import WarmUp as WarmUp
 from .run.paths import RunPaths as RunPaths
 from .run.replicas import deal as deal
 from .run.replicas import share_of as share_of
+from .run.replicas import draw_by_example as draw_by_example
 from .run.replicas import start_strategy as start_strategy
 from .run.session import (
     RunLock as RunLock,

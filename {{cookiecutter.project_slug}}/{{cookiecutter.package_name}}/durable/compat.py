@@ -185,7 +185,10 @@ def scale_loss(optimizer: keras.optimizers.Optimizer, loss: tf.Tensor) -> tf.Ten
 def apply_gradients(
     optimizer: keras.optimizers.Optimizer, gradients: list[tf.Tensor], variables: list[Any]
 ) -> None:
-    """Updates variables by the gradients of `scale_loss`; Keras 3 divides them by itself."""
+    """Updates variables by the gradients of `scale_loss`; Keras 3 divides them by itself.
+
+    Clips the sum over all replicas, on every Keras, and not the gradients of each replica.
+    """
     if not KERAS_3 and hasattr(optimizer, "get_unscaled_gradients"):
         gradients = optimizer.get_unscaled_gradients(gradients)
     if KERAS_3:

@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..compat import keras
+from .replicas import draw_by_example
 
 
 @keras.utils.register_keras_serializable("durable")
@@ -70,17 +71,13 @@ class ExampleDropout(keras.layers.Layer):
         """Drops activations while training: (batch, …) gives (batch, …)."""
         if not training or self.rate == 0:
             return inputs
-        replica = tf.distribute.get_replica_context()
-        count, number = (1, 0)
-        if replica is not None:
-            count, number = replica.num_replicas_in_sync, replica.replica_id_in_sync_group
-        size, inner = tf.shape(inputs)[0], tf.shape(inputs)[1:]
-        calls = tf.convert_to_tensor(self.calls)
-        drawn = tf.random.stateless_uniform(
-            tf.concat([[count * size], inner], axis=0),
-            tf.stack([tf.cast(self.seed, tf.int64), calls]),
-        )
-        kept = drawn[number * size : (number + 1) * size] >= self.rate
+        inner, calls = tf.shape(inputs)[1:], tf.convert_to_tensor(self.calls)
+        seed = tf.stack([tf.cast(self.seed, tf.int64), calls])
+
+        def draw(count: tf.Tensor) -> tf.Tensor:
+            return tf.random.stateless_uniform(tf.concat([[count], inner], axis=0), seed)
+
+        kept = draw_by_example(draw, tf.shape(inputs)[0]) >= self.rate
         self.calls.assign(calls + 1)
         return tf.where(kept, inputs / (1 - self.rate), tf.zeros_like(inputs))
 

@@ -235,6 +235,22 @@ def share_of(data: Data, strategy: tf.distribute.Strategy) -> Data:
             "a part of each batch: make it an IndexedData, or train on the devices of one machine."
         )
     return data.share(workers.index, workers.count)
+def draw_by_example(draw: Callable[[tf.Tensor], tf.Tensor], size: tf.Tensor) -> tf.Tensor:
+    """Random numbers for the examples of a replica, the same whatever the number of replicas.
+
+    Args:
+        draw: gives the numbers of so many examples, (count, …); of the whole batch here, so that
+            it must give the same on each replica, as the `tf.random.stateless_…` do.
+        size: () int32, the number of examples that the replica has.
+
+    Returns:
+        (size, …): those of the replica's examples.
+    """
+    replica = tf.distribute.get_replica_context()
+    count, number = 1, 0
+    if replica is not None:
+        count, number = replica.num_replicas_in_sync, replica.replica_id_in_sync_group
+    return draw(count * size)[number * size : (number + 1) * size]
 
 
 def part_of(batch: Any, number: int, count: int) -> Any:

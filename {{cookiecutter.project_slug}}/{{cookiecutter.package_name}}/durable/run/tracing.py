@@ -78,6 +78,7 @@ def untracked_variables(
     refuse_hidden_randomness(task, traced)
     owners = {**task.models, **task.optimizers}
     known = {id(found) for found in ObjectGraph(tf.train.Checkpoint(**owners)).variables.values()}
+    known.add(id(task.steps_trained))
     paths = variable_paths(owners)
     owned = [variable for owner in owners.values() for variable in variables_of(owner)]
     untracked: dict[str, tf.Variable] = {}
@@ -86,7 +87,8 @@ def untracked_variables(
         if id(variable) not in known:
             known.add(id(variable))
             path, _ = paths.get(id(variable)) or (nameless_path(variable, generators), "run")
-            untracked[path] = variable
+            same = sum(name.partition("#")[0] == path for name in untracked)
+            untracked[f"{path}#{same}" if same else path] = variable
     return untracked
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from ..compat import keras
+from ..compat import apply_gradients, keras
 from ..data.arrays import ArrayData, hold_out
 from ..run.experiment import Task
 
@@ -20,6 +20,8 @@ def images(size=64):
 class Adversarial(Task):
     """Two models whose layers share their names, two optimizers, and a step of its own."""
 
+    replicable = True
+
     def __init__(self):
         self.models = {"generator": self._model(3, 16), "discriminator": self._model(16, 1)}
         self.optimizers = {
@@ -34,9 +36,12 @@ class Adversarial(Task):
         stack += [layers.Dropout(0.5, name="dropout"), layers.Dense(outputs, name="out")]
         return keras.Sequential([keras.Input((inputs,)), *stack])
 
+    def draw(self, size):
+        return self._noise.normal((size, 3))
+
     def forward(self, batch, *, training):
         size = tf.shape(batch[0])[0]
-        noise = self._noise.normal((size, 3)) if training else tf.ones((size, 3))
+        noise = self.draw(size) if training else tf.ones((size, 3))
         false = self.models["generator"](noise, training=training)
         true = tf.reshape(batch[0], (-1, 16))
         judge = self.models["discriminator"]
@@ -59,10 +64,11 @@ class Adversarial(Task):
                 "discriminator": self.mean_loss(batch, outputs),
                 "generator": tf.reduce_mean(tf.nn.softplus(-outputs[1])),
             }
-        for name, loss in losses.items():
+            shares = {name: self.share(loss) for name, loss in losses.items()}
+        for name, share in shares.items():
             variables = self.trained_variables(f"{name}_optimizer")
-            optimizer = self.optimizers[f"{name}_optimizer"]
-            optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            gradients = tape.gradient(share, variables)
+            apply_gradients(self.optimizers[f"{name}_optimizer"], gradients, variables)
         return outputs, losses["discriminator"]
 
     def inference(self, element_spec):

@@ -11,7 +11,7 @@ import tensorflow as tf
 from ..compat import keras
 from ..errors import ConfigurationError
 from ..run.layers import ExampleDropout
-from ..run.replicas import deal, start_strategy
+from ..run.replicas import deal, draw_by_example, start_strategy
 from ..run.settings import RunSettings
 from ..run.state import TrainState
 from ..run.validation import Validation
@@ -202,10 +202,69 @@ def test_batches_that_have_no_equal_parts_are_refused(tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+class AdversarialByExample(Adversarial):
+    """The adversarial pair, without what differs with the number of replicas."""
+
+    @staticmethod
+    def _model(inputs, outputs):
+        # Of a bias before a normalisation, the gradient is rounding alone, which Adam scales up.
+        stack = [layers.Dense(8, use_bias=False, name="hidden")]
+        if outputs > 1:  # the generator
+            stack.append(layers.BatchNormalization(synchronized=True, name="norm"))
+        stack += [ExampleDropout(0.5, seed=outputs, name="dropout"), layers.Dense(outputs)]
+        return keras.Sequential([keras.Input((inputs,)), *stack])
+
+    def __init__(self):
+        super().__init__()
+        self.optimizers = {
+            "generator_optimizer": keras.optimizers.SGD(0.1, momentum=0.9),
+            "discriminator_optimizer": keras.optimizers.Adam(1e-3, global_clipnorm=0.1),
+        }
+
+    def draw(self, size):
+        seed = tf.stack([tf.constant(7, tf.int64), tf.convert_to_tensor(self.steps_trained)])
+        return draw_by_example(lambda count: tf.random.stateless_normal((count, 3), seed), size)
+
+
+def test_a_step_of_a_tasks_own_makes_the_numbers_of_one_replica():
+    one = trained(1, AdversarialByExample)
+    for count in (2, 4):
+        require_same(trained(count, AdversarialByExample), one)
+
+
+def values_of_replicas(state, strategy):
+    """The bytes of every variable of a state, on each replica."""
+    parts = map(strategy.experimental_local_results, variables_of(state))
+    return [[part.numpy().tobytes() for part in each] for each in parts]
+
+
+def test_a_step_of_a_tasks_own_goes_on_exactly_on_two_replicas(tmp_path):
+    """With a generator, dropout and batch normalisation as they usually are."""
+    strategy, data = start_strategy(RunSettings(strategy="mirrored", cpu_devices=2)), images()
+
+    def fresh():
+        keras.utils.set_random_seed(1)
+        with strategy.scope():
+            task = Adversarial()
+        return TrainState(task, data.element_spec, strategy=strategy)
+
+    straight, stopped, resumed = fresh(), fresh(), fresh()
+    train(straight, data, 0, 6, strategy)
+    train(stopped, data, 0, 3, strategy)
+    manager_of(stopped, tmp_path).save()
+    train(resumed, data, 0, 2, strategy)  # its generators have drawn numbers already
+    manager_of(resumed, tmp_path).restore_or_initialize()
+    train(resumed, data, 3, 6, strategy)
+    assert values_of_replicas(resumed, strategy) == values_of_replicas(straight, strategy)
+
+
 def test_a_step_of_a_tasks_own_is_refused_until_it_knows_replicas():
+    class Unaware(Adversarial):
+        replicable = False
+
     strategy, data = start_strategy(RunSettings(strategy="mirrored", cpu_devices=2)), images()
     with strategy.scope(), pytest.raises(ConfigurationError, match=r"self\.share\(loss\)"):
-        TrainState(Adversarial(), data.element_spec, strategy=strategy)
+        TrainState(Unaware(), data.element_spec, strategy=strategy)
 
 
 def test_auto_takes_one_device_where_there_is_no_accelerator():

@@ -267,6 +267,33 @@ def test_a_variable_of_the_task_itself_is_saved(tmp_path):
     assert "untracked/seen" in {entry.path for entry in read_card(path).structure.variables}
 
 
+def test_variables_without_a_name_are_each_saved(tmp_path):
+    class Counting(TwoHeads):
+        def __init__(self):
+            super().__init__()
+            self.counts = [tf.Variable(0), tf.Variable(0), tf.Variable(0)]
+
+        def step(self, batch):
+            for count, variable in enumerate(self.counts, start=1):
+                variable.assign(count * tf.cast(self.steps_trained + 1, tf.int32))
+            return super().step(batch)
+
+    data = two_inputs()
+    state = fresh(Counting, data)
+    train(state, data, 0, 3)
+    path = manager_of(state, tmp_path).save()
+    for variable in state.task.counts:
+        variable.assign(0)
+    manager_of(state, tmp_path).restore_or_initialize()
+    assert [int(variable) for variable in state.task.counts] == [3, 6, 9]
+    saved = {entry.path for entry in read_card(path).structure.variables}
+    assert {path for path in saved if path.startswith("untracked/")} == {
+        "untracked/Variable",
+        "untracked/Variable#1",
+        "untracked/Variable#2",
+    }
+
+
 def test_a_model_with_hidden_randomness_beside_the_first_is_refused():
     def noisy(self, batch, *, training):
         true, false = Adversarial.forward(self, batch, training=training)
