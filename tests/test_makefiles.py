@@ -90,7 +90,7 @@ def test_the_environment_follows_pyproject(bake: Callable[..., Path]):
 def test_every_command_has_its_form_without_make(bake: Callable[..., Path]):
     project = bake()
     readme = (project / "README.md").read_text(encoding="utf-8").replace(".venv/bin/", "")
-    targets = ("train", "test", "sweep", "tensorboard", "lint")
+    targets = ("train", "test", "sweep", "tensorboard", "gpu", "lint")
 
     lines = commands(project, *targets, NO_UV).splitlines()
     plain = [line for line in lines if line.startswith(".venv/bin/")]

@@ -224,6 +224,25 @@ def start_workers(count, *arguments, **settings):
         start(*arguments, environment={"TF_CONFIG": json.dumps(cluster)}, **settings)
         for cluster in clusters
     ]
+def require_exact_after_a_kill(folder, run, *arguments):
+    """Kills a run that saves every 7 steps, lets it go on, and compares it with a straight one.
+
+    `run` trains with such arguments to its end and returns the exit code.
+    """
+    arguments = [*arguments, "--model.hidden", "8", "--log-every", "10", "--save-every", "7"]
+    killed, straight = ([*arguments, "--root", folder / name] for name in ("killed", "straight"))
+    process = start(*killed, "--epochs", "100")
+    read_until(process, "epoch 1/")
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    last = max(steps_in(folder / "killed/runs/default/checkpoints"))
+    assert last >= 42
+    for each in (killed, straight):
+        assert run(*each, "--max-steps", last + 10) == 0
+    runs = [folder / name / "runs/default" for name in ("killed", "straight")]
+    end = f"checkpoints/ckpt-{last + 10}"
+    assert saved_values(runs[0] / end) == saved_values(runs[1] / end)
+    assert log_of(runs[0]) == log_of(runs[1])
 
 
 def run_module(module, *arguments):

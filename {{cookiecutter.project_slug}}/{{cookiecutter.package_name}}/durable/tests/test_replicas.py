@@ -1,8 +1,7 @@
 """Several devices: the same numbers as on one, and runs that go on with more or fewer of them."""
 
 import json
-import re
-import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,13 +15,11 @@ from ..run.settings import RunSettings
 from ..run.state import TrainState
 from ..run.validation import Validation
 from .helpers import (
-    finish,
     log_of,
     manager_of,
-    read_until,
+    require_exact_after_a_kill,
     run_main,
     saved_values,
-    start,
     train,
     variables_of,
 )
@@ -176,20 +173,8 @@ def test_the_same_number_of_devices_gives_the_same_bits(tmp_path, data):
 
 
 def test_killed_in_the_middle(tmp_path):
-    arguments = ["--model.hidden", "8", "--log-every", "10", "--save-every", "7", *MIRRORED, "2"]
-    killed, straight = ([*arguments, "--root", tmp_path / name] for name in ("killed", "straight"))
-    process = start(*killed, "--epochs", "100")
-    read_until(process, "epoch 1/")
-    process.send_signal(signal.SIGKILL)
-    finish(process)
-    last = max(int(re.sub(r"\D", "", path.stem)) for path in tmp_path.rglob("ckpt-*.index"))
-    assert last >= 42
-    for run in (killed, straight):
-        assert run_main(training.main, *run, "--max-steps", last + 10) == 0
-    runs = [tmp_path / name / "runs/default" for name in ("killed", "straight")]
-    end = f"checkpoints/ckpt-{last + 10}"
-    assert saved_values(runs[0] / end) == saved_values(runs[1] / end)
-    assert log_of(runs[0]) == log_of(runs[1])
+    run = partial(run_main, training.main)
+    require_exact_after_a_kill(tmp_path, run, *MIRRORED, "2")
 
 
 def test_batches_that_have_no_equal_parts_are_refused(tmp_path, capsys):
