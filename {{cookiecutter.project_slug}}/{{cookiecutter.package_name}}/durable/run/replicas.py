@@ -235,6 +235,16 @@ def share_of(data: Data, strategy: tf.distribute.Strategy) -> Data:
             "a part of each batch: make it an IndexedData, or train on the devices of one machine."
         )
     return data.share(workers.index, workers.count)
+def part_of(batch: Any, number: int, count: int) -> Any:
+    """One of the equal parts of a batch, whose first axis counts the examples."""
+
+    def cut(values: Any) -> Any:
+        size = (values.shape[0] or tf.shape(values)[0]) // count
+        return values[number * size : (number + 1) * size]
+
+    return tf.nest.map_structure(cut, batch)
+
+
 def draw_by_example(draw: Callable[[tf.Tensor], tf.Tensor], size: tf.Tensor) -> tf.Tensor:
     """Random numbers for the examples of a replica, the same whatever the number of replicas.
 
@@ -251,13 +261,3 @@ def draw_by_example(draw: Callable[[tf.Tensor], tf.Tensor], size: tf.Tensor) -> 
     if replica is not None:
         count, number = replica.num_replicas_in_sync, replica.replica_id_in_sync_group
     return draw(count * size)[number * size : (number + 1) * size]
-
-
-def part_of(batch: Any, number: int, count: int) -> Any:
-    """One of the equal parts of a batch, whose first axis counts the examples."""
-
-    def cut(values: Any) -> Any:
-        size = (values.shape[0] or tf.shape(values)[0]) // count
-        return values[number * size : (number + 1) * size]
-
-    return tf.nest.map_structure(cut, batch)

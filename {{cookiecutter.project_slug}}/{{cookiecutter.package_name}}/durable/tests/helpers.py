@@ -224,6 +224,17 @@ def start_workers(count, *arguments, **settings):
         start(*arguments, environment={"TF_CONFIG": json.dumps(cluster)}, **settings)
         for cluster in clusters
     ]
+def run_module(module, *arguments):
+    """Runs a module of the tests in a process of its own, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def require_exact_after_a_kill(folder, run, *arguments):
     """Kills a run that saves every 7 steps, lets it go on, and compares it with a straight one.
 
@@ -243,17 +254,6 @@ def require_exact_after_a_kill(folder, run, *arguments):
     end = f"checkpoints/ckpt-{last + 10}"
     assert saved_values(runs[0] / end) == saved_values(runs[1] / end)
     assert log_of(runs[0]) == log_of(runs[1])
-
-
-def run_module(module, *arguments):
-    """Runs a module of the tests in a process of its own, to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        env=os.environ | {"PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def end_with_parent():
