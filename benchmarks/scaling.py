@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ import tensorflow as tf
 import train
 from my_experiment.config import Config, DataConfig, ModelConfig
 from my_experiment.data import load_data
-from my_experiment.durable import TrainState, start_strategy
+from my_experiment.durable import TrainState, own_place, share_of, start_strategy
 from my_experiment.experiment import Experiment
 from my_experiment.models import build_model
 from report import in_turn, seconds, table
@@ -37,7 +38,7 @@ CLASSES = 10
 keras: Any = tf.keras
 
 # What steps are run on: the kind, and how many of them.
-PLACES = [("device", 1), ("device", 2), ("device", 4)]
+PLACES = [("device", 1), ("device", 2), ("device", 4), ("worker", 1), ("worker", 2)]
 
 
 @dataclass
@@ -64,17 +65,24 @@ def settings(kind: str, count: int, folder: Path) -> Config:
     return Config(root=str(folder), model=model, data=data, **several)
 
 
-def generated(config: Config, strategy: tf.distribute.Strategy, _: Path) -> Program:
+@contextmanager
+def generated(config: Config, strategy: tf.distribute.Strategy, _: Path) -> Iterator[Program]:
     """The loop of the generated train.py, and its manager."""
     experiment = Experiment(config)
-    data = experiment.data()
+    data = share_of(experiment.data(), strategy)
     with strategy.scope():
         task = experiment.task(data)
     state = TrainState(task, data.element_spec, config=config, strategy=strategy)
-    manager = train.start_manager(config, experiment.paths, data, state)
-    train_steps = train.build_train_steps(state, strategy)
-    batches = iter(data.batches(config.seed, int(state.step), FAR))
-    return Program(lambda count: train_steps(batches, tf.constant(count, tf.int64)), manager.save)
+    with own_place(experiment.paths, strategy) as paths:
+        manager = train.start_manager(config, paths, data, state, strategy)
+        train_steps = train.build_train_steps(state, strategy)
+        batches = iter(data.batches(config.seed, int(state.step), FAR))
+        yield Program(partial(train_in_one_graph, train_steps, batches), manager.save)
+
+
+def train_in_one_graph(train_steps: Any, batches: Iterator[Any], count: int) -> None:
+    """Trains on the next so many batches."""
+    train_steps(batches, tf.constant(count, tf.int64))
 
 
 class Trainer(orbit.StandardTrainer):
@@ -110,7 +118,8 @@ class Trainer(orbit.StandardTrainer):
         self.accuracy.update_state(y, logits)
 
 
-def of_orbit(config: Config, strategy: tf.distribute.Strategy, folder: Path) -> Program:
+@contextmanager
+def of_orbit(config: Config, strategy: tf.distribute.Strategy, folder: Path) -> Iterator[Program]:
     """Orbit's `Controller`, with TensorFlow's manager; a worker saves to a folder of its own."""
     trainer = Trainer(config, strategy)
     parts = {"model": trainer.model, "optimizer": trainer.optimizer, "step": trainer.step}
@@ -132,7 +141,7 @@ def of_orbit(config: Config, strategy: tf.distribute.Strategy, folder: Path) -> 
     def train_steps(count: int) -> None:
         controller.train(int(trainer.step.numpy()) + count, checkpoint_at_completion=False)
 
-    return Program(train_steps, controller.save_checkpoint)
+    yield Program(train_steps, controller.save_checkpoint)
 
 
 WAYS = {"generated train.py": generated, "Orbit's Controller": of_orbit}
@@ -152,20 +161,28 @@ def measure(way: str, kind: str, count: int, folder: Path) -> dict[str, float]:
     """
     is_new = not any(folder.rglob("*.index"))
     config = settings(kind, count, folder)
-    program = WAYS[way](config, start_strategy(config), folder)
-    program.train(1)
-    found = {"trained at": time()}
-    if is_new:
-        program.train(CHUNK)
-        taken = [seconds(partial(program.train, CHUNK)) for _ in range(CHUNKS)]
-        saves = []
-        for number in range(SAVES):
-            program.train(1)
-            os.sync()  # what others have left unwritten must not slow this one
-            taken_by_save = seconds(program.save)
-            saves += [taken_by_save] if number else []  # the first one prepares the others
-        found |= {"step": median(taken) / CHUNK, "save": median(saves)}
+    with WAYS[way](config, start_strategy(config), folder) as program:
+        program.train(1)
+        found = {"trained at": time()}
+        if is_new:
+            found |= {"step": measure_step(program), "save": measure_save(program)}
     return found
+
+
+def measure_step(program: Program) -> float:
+    """The seconds of a step."""
+    program.train(CHUNK)
+    return median(seconds(partial(program.train, CHUNK)) for _ in range(CHUNKS)) / CHUNK
+
+
+def measure_save(program: Program) -> float:
+    """The seconds for which training stands still for a save."""
+    taken = []
+    for _ in range(SAVES + 1):
+        program.train(1)
+        os.sync()  # what others have left unwritten must not slow this one
+        taken.append(seconds(program.save))
+    return median(taken[1:])  # the first one prepares the others
 
 
 def start(way: str, kind: str, count: int, folder: Path) -> tuple[dict[str, float], float]:
@@ -239,9 +256,10 @@ def report() -> str:
     """Measures everything and gives the section of the document."""
     found = measure_all()
     note = (
-        f"A network of two layers of {HIDDEN[0]}, batches of {BATCH} in all, on one and on several "
-        "logical devices, which share the cores of this machine: what is measured is what more of "
-        "them cost, not what they gain. *Step*: in chunks of "
+        f"A network of two layers of {HIDDEN[0]}, batches of {BATCH} in all, on logical devices "
+        "(`--strategy mirrored`) and by processes of their own (`--strategy multi-worker`), which "
+        "share the cores of this machine: what is measured is what more of them cost, not what "
+        "they gain. *Step*: in chunks of "
         f"{CHUNK} in one graph. *Save*: standing still in a blocking save of "
         f"{size_of_state() / 1e6:.0f} MB; only ours waits until the bytes are on the disk. "
         "*Resume*: from the start of the process until the first step is over, TensorFlow's import "
@@ -250,7 +268,7 @@ def report() -> str:
     )
     columns = ["on", "way", "step, ms", "adds, ms", "ratio to Orbit", "save, ms", "adds, ms"]
     columns += ["ratio to Orbit", "resume, s", "adds, s", "ratio to Orbit"]
-    return "\n\n".join(["## Several devices", note, table(columns, rows_of(found))])
+    return "\n\n".join(["## Several devices and workers", note, table(columns, rows_of(found))])
 
 
 def size_of_state() -> int:

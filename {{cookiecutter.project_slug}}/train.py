@@ -86,7 +86,7 @@ def train(
         send_rest(config, paths)
         return complete(config, step, data.steps_per_epoch, state.ended)
     record_start(config, paths, step, manager)
-    cadence = Cadence(config)
+    cadence = Cadence(config, manager.workers.count)
     train_steps = build_train_steps(state, strategy)
     validate = Validation(state.task, data, strategy)
     guard = FiniteGuard(config, paths, state, manager)

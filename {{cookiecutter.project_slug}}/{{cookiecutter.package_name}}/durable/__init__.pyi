@@ -79,8 +79,8 @@ from .run.means import mean_probabilities as mean_probabilities
 from .run.optimization import WarmUp as WarmUp
 from .run.paths import RunPaths as RunPaths
 from .run.replicas import deal as deal
-from .run.replicas import share_of as share_of
 from .run.replicas import draw_by_example as draw_by_example
+from .run.replicas import share_of as share_of
 from .run.replicas import start_strategy as start_strategy
 from .run.session import (
     RunLock as RunLock,

@@ -235,6 +235,8 @@ def share_of(data: Data, strategy: tf.distribute.Strategy) -> Data:
             "a part of each batch: make it an IndexedData, or train on the devices of one machine."
         )
     return data.share(workers.index, workers.count)
+
+
 def part_of(batch: Any, number: int, count: int) -> Any:
     """One of the equal parts of a batch, whose first axis counts the examples."""
 

@@ -224,6 +224,8 @@ def start_workers(count, *arguments, **settings):
         start(*arguments, environment={"TF_CONFIG": json.dumps(cluster)}, **settings)
         for cluster in clusters
     ]
+
+
 def run_module(module, *arguments):
     """Runs a module of the tests in a process of its own, to its end."""
     return subprocess.run(

@@ -76,7 +76,8 @@ def train(config, paths, data, state, signals, strategy):
 
 
 def train_to(last, step, config, data, state, manager, signals, paths, strategy):
-    cadence, validate = Cadence(config), Validation(state.task, data, strategy)
+    cadence = Cadence(config, manager.workers.count)
+    validate = Validation(state.task, data, strategy)
     now = Agreement()
     batches = iter(data.batches(config.seed, step, last))
     train_steps = build_train_steps(state, strategy)
