@@ -8,14 +8,15 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
-from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from etils import epath
 
-from .errors import ConfigurationError, in_one_line
+from . import remote
+from .errors import ConfigurationError
+from .remote import is_remote, what_keeps_from
 
 TEMPORARY = "_temp"
 LONGEST = 3500  # bytes of a folder's name: systems allow 4096, and the names in it need some
@@ -28,6 +29,9 @@ def write_text(path: epath.Path, text: str) -> None:
 
 def write_bytes(path: epath.Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
+    if is_remote(path):  # an object is there when it is whole
+        path.write_bytes(content)
+        return
     temporary = path.parent / f"{path.name}{TEMPORARY}"
     try:
         temporary.write_bytes(content)
@@ -47,6 +51,9 @@ def append_text(path: epath.Path, text: str) -> None:
 
 def append_bytes(path: epath.Path, content: bytes) -> None:
     """Adds to the end of a file, all of it or nothing."""
+    if is_remote(path):  # to an object nothing can be added
+        remote.append(path, content)
+        return
     make_folder(path.parent)
     is_new = not exists(path)
     before = 0 if is_new else size_of(path)
@@ -95,6 +102,10 @@ def matching(folder: epath.Path, pattern: str) -> list[epath.Path]:
 @contextmanager
 def filled_folder(folder: epath.Path) -> Iterator[epath.Path]:
     """Gives a temporary folder to fill; whole and safe on the disk, it becomes `folder`."""
+    if is_remote(folder):
+        with remote.uploaded_folder(folder) as local:
+            yield local
+        return
     temporary = temporary_folder(folder)
     if exists(temporary):
         temporary.rmtree()  # of a process that was killed
@@ -143,6 +154,9 @@ def temporary_folder(checkpoint: epath.Path) -> epath.Path:
 
 def make_folder(folder: epath.Path) -> None:
     """Makes a folder and those above it, safe on the disk; without that, what is in it is not."""
+    if is_remote(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        return
     missing = list(takewhile(lambda path: not exists(path), (folder, *folder.parents)))
     folder.mkdir(parents=True, exist_ok=True)
     for made in missing:
@@ -186,16 +200,6 @@ def synchronize(path: epath.Path) -> None:
         os.close(descriptor)
 
 
-def is_remote(path: epath.PathLike) -> bool:
-    """Whether a path is one of remote storage, such as gs://bucket/runs."""
-    return "://" in os.fspath(path)
-
-
-def storage_errors(path: epath.PathLike) -> tuple[type[Exception], ...]:
-    """What a disk that is full, gone or read-only shows as; remote storage has its own errors."""
-    return (Exception,) if is_remote(path) else (OSError,)
-
-
 def require_usable(path: epath.PathLike) -> None:
     """Raises ConfigurationError for a folder that cannot hold checkpoints.
 
@@ -219,19 +223,6 @@ def require_usable(path: epath.PathLike) -> None:
         )
     if is_remote(path) and (reason := what_keeps_from(os.fspath(path))):
         raise ConfigurationError(f"{path} cannot hold checkpoints: {reason}. Give another folder.")
-
-
-@cache
-def what_keeps_from(storage: str) -> str:
-    """Why remote storage cannot be used; empty where it can."""
-    try:
-        epath.Path(storage).exists()
-    except Exception as error:  # each kind of storage has its own
-        scheme = storage.partition("://")[0]
-        if isinstance(error, KeyError | ImportError) or "not implemented" in str(error):
-            return f"there is no file system for {scheme}:// here"
-        return in_one_line(error)[:200].rstrip(".")
-    return ""
 
 
 def absolute(path: str) -> str:

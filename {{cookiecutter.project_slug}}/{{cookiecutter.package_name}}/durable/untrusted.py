@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from .files import is_remote
+from .remote import is_remote
 
 DEEPEST = 100  # lists and objects inside of each other; settings of layers have a few
 LARGEST = 1 << 64

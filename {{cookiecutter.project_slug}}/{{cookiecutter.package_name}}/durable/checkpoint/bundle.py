@@ -15,6 +15,7 @@ from etils import epath
 
 from .. import files, untrusted
 from ..errors import DamagedCheckpoint, UnreadableCheckpoint
+from ..remote import storage_errors
 from . import shared
 from .index import Unsupported
 from .tensor_bundle import index_file
@@ -46,7 +47,7 @@ def find_checkpoints(directory: epath.Path, name: str = "ckpt") -> list[epath.Pa
     pattern = re.compile(rf"({re.escape(name)}-{STEP})\.(index|data-\d+-of-\d+)")
     try:
         entries = set(files.entry_names(directory))
-    except OSError as error:
+    except storage_errors(directory) as error:
         raise UnreadableCheckpoint(directory, error) from error
     found = {match[1] for entry in entries if (match := pattern.fullmatch(entry))}
     finished = (
@@ -93,7 +94,7 @@ def require_readable(checkpoint: epath.Path) -> None:
                     continue
     except FileNotFoundError:  # removed meanwhile
         return
-    except files.storage_errors(checkpoint) as error:
+    except storage_errors(checkpoint) as error:
         raise UnreadableCheckpoint(checkpoint, error) from error
 
 
@@ -128,7 +129,7 @@ def read_again(
     A disk or a server that fails for a moment must not count as damage. What is damaged of what
     checkpoints share is mended first, from its second copy.
     """
-    failures = (*errors, *files.storage_errors(checkpoint))
+    failures = (*errors, *storage_errors(checkpoint))
     try:
         return read()
     except Unsupported as error:

@@ -17,6 +17,7 @@ from ..errors import (
     NoUsableCheckpoint,
     UnreadableCheckpoint,
 )
+from ..remote import storage_errors
 from ..untrusted import is_regular
 from . import bundle, shared
 from .reader import condition_of
@@ -50,7 +51,7 @@ class Directory:
         self.folder = epath.Path(path)
         self.name = name
         self.is_tidy = False
-        storage = files.storage_errors(path)
+        storage = storage_errors(path)
         self._storage_errors: tuple[type[Exception], ...] = (*storage, UnreadableCheckpoint)
 
     def found(self) -> list[epath.Path]:
@@ -196,8 +197,8 @@ class Directory:
 
     def _with_those_inside(self) -> Iterator[epath.Path]:
         yield self.folder
-        with os.scandir(self.folder) as entries:
-            yield from (epath.Path(entry.path) for entry in entries if entry.is_dir())
+        inside = (self.folder / name for name in files.entry_names(self.folder))
+        yield from (entry for entry in inside if entry.is_dir())
 
     def bring_back(self, copied: epath.Path) -> bool:
         """Copies a checkpoint that is elsewhere back into the directory, if it is not good there.
@@ -240,7 +241,7 @@ def content_of_state(directory: epath.Path) -> bytes:
     state = directory / STATE_FILE
     try:
         return state.read_bytes() if files.exists(state) and is_regular(state) else b""
-    except OSError as error:
+    except storage_errors(state) as error:
         raise UnreadableCheckpoint(state, error) from error
 
 

@@ -170,7 +170,7 @@ def write(snapshot: Snapshot, path: epath.Path, card: Card, afterwards: Callable
         snapshot.write(temporary / path.name, card)
         bundle.put_in_place(temporary / path.name, path)
     except BaseException:  # it may be there, and not be safe on the disk
-        with suppress(OSError):  # what is left goes with the next save
+        with suppress(*SAVING_ERRORS):  # what is left goes with the next save
             index_file(path).unlink(missing_ok=True)
             bundle.clear_unfinished(path)
         raise

@@ -19,6 +19,7 @@ from etils import epath
 
 from .. import files
 from ..errors import DamagedCheckpoint
+from ..remote import is_remote
 from ..untrusted import SHARD, is_regular, parse_json, require_kinds
 from .tensor_bundle import CARD_KEY, TensorBundle, index_file
 
@@ -81,8 +82,11 @@ def names_of(checkpoint: epath.PathLike) -> list[str]:
 def links_of(checkpoint: epath.Path) -> dict[str, str]:
     """The shards that a checkpoint takes, by the names of its own data files.
 
-    Of one that cannot be read, or that something else wrote, none are known.
+    Of one that cannot be read, or that something else wrote, none are known. On remote storage no
+    file has two names, and nothing is shared.
     """
+    if is_remote(checkpoint):
+        return {}
     try:
         names = names_of(checkpoint)
     except Exception:  # damage shows in many ways

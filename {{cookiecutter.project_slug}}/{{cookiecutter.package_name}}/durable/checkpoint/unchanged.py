@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from .. import files
 from ..errors import DamagedCheckpoint
+from ..remote import is_remote
 from . import bundle, shared
 from .bundle import SHARD_BYTES
 from .graph import READING_ERRORS, ObjectGraph, read_keys, write_values
@@ -146,7 +146,7 @@ class Shards:
         Returns:
             The keys in each shard that is good for this save, by its name. It is on the disk.
         """
-        if files.is_remote(directory):  # a link there would be a download and an upload
+        if is_remote(directory):  # where no file has two names
             return {}
         if self._is_new:
             self._recognize(directory, name, values)

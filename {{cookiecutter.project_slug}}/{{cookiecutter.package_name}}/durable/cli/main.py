@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ..errors import PACKAGE, ConfigurationError
-from ..files import is_remote
 from ..quiet import import_tensorflow
+from ..remote import is_remote
 from ..run.references import again_if_removed
 from ..run.settings import Project
 

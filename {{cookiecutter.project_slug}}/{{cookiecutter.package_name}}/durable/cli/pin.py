@@ -8,6 +8,7 @@ from ..checkpoint import bundle
 from ..checkpoint.directory import Directory
 from ..checkpoint.reader import condition_of
 from ..errors import ConfigurationError, DamagedCheckpoint
+from ..remote import storage_errors
 from ..run.paths import RunPaths
 from ..run.references import find, resolve
 from ..run.settings import Project
@@ -62,7 +63,7 @@ def put_pin(paths: RunPaths, found: epath.Path) -> None:
     try:
         Directory(paths.checkpoints).bring_back(found)
         files.write_text(bundle.pin_file(checkpoint), "")
-    except OSError as error:
+    except storage_errors(checkpoint) as error:
         raise ConfigurationError(f"{found} could not be pinned: {error}") from error
     if not bundle.is_whole(checkpoint):
         bundle.pin_file(checkpoint).unlink(missing_ok=True)

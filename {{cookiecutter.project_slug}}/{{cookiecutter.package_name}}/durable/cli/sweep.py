@@ -20,7 +20,8 @@ from rich.text import Text
 
 from ..errors import ConfigurationError, RunLocked, in_one_line
 from ..evaluation.results import png
-from ..files import is_remote, make_folder, size_of, write_bytes
+from ..files import make_folder, size_of, write_bytes
+from ..remote import is_remote
 from ..report.curves import VALIDATION_PREFIX
 from ..report.drawing import draw_trials
 from ..run.command_line import parse_settings

@@ -12,6 +12,7 @@ from rich.table import Column, Table
 
 from ..errors import ConfigurationError
 from ..files import make_folder, strict_json, write_bytes, write_text
+from ..remote import storage_errors
 from .members import Member, newest_of
 
 if TYPE_CHECKING:  # no TensorFlow: `report` takes pictures from here
@@ -107,7 +108,7 @@ class EvaluationResult:
                 else:
                     write_bytes(file, png(figure))
             write_text(self.folder / "metrics.json", strict_json(self.summary, indent=2) + "\n")
-        except OSError as error:
+        except storage_errors(self.folder) as error:
             raise ConfigurationError(f"{self.folder} cannot be written: {error}") from error
         return " ".join(told)
 
@@ -133,7 +134,7 @@ def write_picture(file: epath.Path, figure: Figure) -> None:
     try:
         make_folder(file.parent)
         write_bytes(file, png(figure))
-    except OSError as error:
+    except storage_errors(file) as error:
         raise ConfigurationError(f"{file} cannot be written: {error}") from error
 
 

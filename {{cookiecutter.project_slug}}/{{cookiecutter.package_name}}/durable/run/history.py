@@ -27,6 +27,7 @@ from ..files import (
     synchronize,
     write_text,
 )
+from ..remote import storage_errors
 from ..untrusted import Maybe, fits, is_count, is_regular, parse_json, read_bytes
 from .paths import RunPaths, SupersededPaths
 
@@ -58,7 +59,7 @@ def record(paths: RunPaths, event: str, step: int, **details: Any) -> None:
     entry = {"event": event, "step": step, **details, "time": round(time.time(), 3)}
     try:
         append_text(paths.history, strict_json(entry) + "\n")
-    except OSError as error:  # a full disk must not keep a run from going on
+    except storage_errors(paths.history) as error:  # a full disk must not keep a run from going on
         log.warning("%s could not be written: %s", paths.history, error)
 
 

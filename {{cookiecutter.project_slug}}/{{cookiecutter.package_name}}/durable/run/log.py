@@ -17,6 +17,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from ..files import append_bytes, append_text, strict_json
+from ..remote import storage_errors
 from .experiment import Hook
 from .history import EVENTS, rewind_log
 from .paths import RunPaths
@@ -116,7 +117,7 @@ class Curves:
         self._flushed = time.monotonic()
         try:
             append_bytes(self._path, self._waiting.getvalue())
-        except OSError as error:
+        except storage_errors(self._path) as error:
             log.warning(
                 "The curves in %s could not be written: %s. Going on; the next save tries again.",
                 self._folder,

@@ -14,6 +14,7 @@ from .. import files
 from ..checkpoint import bundle, directory
 from ..checkpoint.directory import Directory
 from ..errors import RewindFailed, UserError
+from ..remote import storage_errors
 from . import history
 from .history import copy_log, lines_after, rewind_lines, rewind_log
 from .paths import RunPaths, SupersededPaths
@@ -59,7 +60,7 @@ def rewind(paths: RunPaths, target: epath.Path) -> Rewound | None:
         set_aside(paths, step, aside)
     except UserError:
         raise
-    except files.storage_errors(paths.folder) as error:
+    except storage_errors(paths.folder) as error:
         raise RewindFailed(
             f"The rewind of run {paths.run!r} was not finished: {error}\n"
             "Nothing is lost. Put this right and run it again."

@@ -22,6 +22,7 @@ from rich.console import Console
 from ..errors import PACKAGE, ConfigurationError, RunLocked, UserError, in_one_line
 from ..files import make_folder
 from ..quiet import import_tensorflow
+from ..remote import is_remote
 from ..untrusted import parse_json, printable, read_text
 from .paths import RunPaths
 
@@ -132,7 +133,7 @@ class RunLock(AbstractContextManager["RunLock"]):
 
     def __init__(self, paths: RunPaths, workers: "Workers | None" = None) -> None:
         self._together = nullcontext() if workers is None else workers.together()
-        self._run = paths.run
+        self._paths = paths
         self._folder = Path(paths.folder)
         self._holder = Path(paths.lock_holder)
         self._path = Path(paths.lock)
@@ -145,11 +146,14 @@ class RunLock(AbstractContextManager["RunLock"]):
         return self
 
     def _lock_run(self) -> None:
+        if is_remote(self._paths.folder):
+            self._tell_unlocked()
+            return
         try:
             self._make_and_lock()
         except Timeout:
             raise RunLocked(
-                f"Run {self._run!r} is being trained by {self._read_holder()}. "
+                f"Run {self._paths.run!r} is being trained by {self._read_holder()}. "
                 "Wait for it, stop it, or start another run with --run NAME."
             ) from None
         except OSError as error:
@@ -157,11 +161,7 @@ class RunLock(AbstractContextManager["RunLock"]):
                 remove_empty(self._made)
                 raise
             if error.errno in LOCKS_NOT_SUPPORTED:
-                log.warning(
-                    "%s is where no file can be locked: a second process that trains this run "
-                    "would not be noticed. Going on.",
-                    self._folder,
-                )
+                self._tell_unlocked()
                 return
             remove_empty(self._made)
             raise ConfigurationError(
@@ -176,6 +176,10 @@ class RunLock(AbstractContextManager["RunLock"]):
         # A disk that fails must not hide how the run ended; the process's end lets go of the lock.
         with suppress(OSError):
             self._release()
+
+    def _tell_unlocked(self) -> None:
+        text = "a second process that trains this run would not be noticed. Going on."
+        log.warning("%s is where no file can be locked: %s", self._paths.folder, text)
 
     def _release(self) -> None:
         """Lets go of the lock, and removes folders that were made for it and are empty."""

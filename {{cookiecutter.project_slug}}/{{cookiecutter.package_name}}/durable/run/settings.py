@@ -11,6 +11,7 @@ from etils import epath
 
 from ..errors import ConfigurationError
 from ..files import strict_json, write_text
+from ..remote import storage_errors
 from ..untrusted import parse_json, read_text
 from .paths import RunPaths
 
@@ -228,7 +229,7 @@ def read_settings(path: epath.Path) -> dict[str, Any]:
         found = parse_json(read_text(path))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError):
+    except (*storage_errors(path), ValueError):
         found = None
     if isinstance(found, dict):
         return found

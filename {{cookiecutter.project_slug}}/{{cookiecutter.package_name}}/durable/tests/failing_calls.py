@@ -116,7 +116,7 @@ MUTANTS = (
     Mutant(
         "curves that cannot be written end in an error",
         "run/log.py",
-        "        except OSError as error:\n            log.warning(\n",
+        "        except storage_errors(self._path) as error:\n            log.warning(\n",
         "        except IndexError as error:\n            log.warning(\n",
     ),
     Mutant(

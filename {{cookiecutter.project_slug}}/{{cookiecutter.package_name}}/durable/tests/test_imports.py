@@ -11,6 +11,7 @@ import pytest
 DURABLE = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"errors"},
+    {"remote"},
     {"files", "compat", "quiet"},
     {"untrusted"},
     {"checkpoint"},
