@@ -162,7 +162,7 @@ class UnreadableCheckpoint(UserError):
 
     exit_code = 4
 
-    def __init__(self, checkpoint: epath.Path, error: Exception) -> None:
+    def __init__(self, checkpoint: epath.PathLike, error: Exception) -> None:
         super().__init__(
             f"{checkpoint} cannot be read at present: {in_one_line(error)}. "
             "Nothing was changed. Put this right and run it again."

@@ -15,8 +15,8 @@ from typing import Any
 from etils import epath
 
 from . import remote
-from .errors import ConfigurationError
-from .remote import is_remote, what_keeps_from
+from .errors import ConfigurationError, UnreadableCheckpoint
+from .remote import access_errors, is_remote, what_keeps_from
 
 TEMPORARY = "_temp"
 LONGEST = 3500  # bytes of a folder's name: systems allow 4096, and the names in it need some
@@ -152,6 +152,16 @@ def temporary_folder(checkpoint: epath.Path) -> epath.Path:
     return checkpoint.parent / f"{checkpoint.name}{TEMPORARY}"
 
 
+def make_temporary_folder(checkpoint: epath.Path) -> epath.Path:
+    """Makes that folder, which also tells that a checkpoint is being removed, and gives it."""
+    folder = temporary_folder(checkpoint)
+    if is_remote(folder):
+        remote.mark(folder)
+    else:
+        folder.mkdir(exist_ok=True)
+    return folder
+
+
 def make_folder(folder: epath.Path) -> None:
     """Makes a folder and those above it, safe on the disk; without that, what is in it is not."""
     if is_remote(folder):
@@ -201,10 +211,12 @@ def synchronize(path: epath.Path) -> None:
 
 
 def require_usable(path: epath.PathLike) -> None:
-    """Raises ConfigurationError for a folder that cannot hold checkpoints.
+    """Sees to it that a folder can hold checkpoints.
 
-    Where its name is a pattern, TensorFlow would save there, and find other files, or none, when it
-    reads. Remote storage may have no file system here, or be out of reach.
+    Raises:
+        ConfigurationError: it cannot. Where its name is a pattern, TensorFlow would save there, and
+            find other files, or none, when it reads. Remote storage may have no file system here.
+        UnreadableCheckpoint: it is on remote storage that cannot be reached at present.
     """
     if not is_remote(path) and len(os.fsencode(path)) > LONGEST:
         raise ConfigurationError(
@@ -221,7 +233,13 @@ def require_usable(path: epath.PathLike) -> None:
             f"{path} cannot hold checkpoints: TensorFlow takes for a pattern what has "
             f"{' or '.join(found)} in its name. Give another folder."
         )
-    if is_remote(path) and (reason := what_keeps_from(os.fspath(path))):
+    if not is_remote(path):
+        return
+    try:
+        reason = what_keeps_from(os.fspath(path))
+    except access_errors() as error:
+        raise UnreadableCheckpoint(path, error) from error
+    if reason:
         raise ConfigurationError(f"{path} cannot hold checkpoints: {reason}. Give another folder.")
 
 

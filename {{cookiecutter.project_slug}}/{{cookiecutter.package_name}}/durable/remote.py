@@ -5,12 +5,14 @@ TensorFlow's file systems reach it, and `etils.epath` calls them. It is an objec
 - a file is there when it is whole, and then it is safe: nothing is synchronized;
 - nothing can be added to a file: it is read, and written anew with what is added;
 - a file has one name: what could be a link is a copy;
-- a folder is moved file by file, and a file by copying and removing it: where the order of files
-  matters, they are moved one by one, as for a checkpoint its data first and its index last;
+- a folder is there while a file is in it;
+- a file is moved by copying and removing it, and a folder file by file: where their order matters,
+  they are moved one by one, as for a checkpoint its data first and its index last;
 - nothing can be locked.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -41,16 +43,39 @@ def storage_errors(path: epath.PathLike) -> tuple[type[Exception], ...]:
     return (OSError, tf.errors.OpError)
 
 
+def access_errors() -> tuple[type[Exception], ...]:
+    """What any storage shows as that does not answer, or refuses.
+
+    Not every error of TensorFlow: those of a model are to be seen with their traceback.
+    """
+    if (tensorflow := sys.modules.get("tensorflow")) is None:
+        return (OSError,)
+    errors = tensorflow.errors
+    return (
+        OSError,
+        errors.DeadlineExceededError,
+        errors.NotFoundError,
+        errors.PermissionDeniedError,
+        errors.UnauthenticatedError,
+        errors.UnavailableError,
+    )
+
+
 @cache
 def what_keeps_from(storage: str) -> str:
     """Why remote storage cannot be used; empty where it can.
 
     TensorFlow itself knows gs://; where tensorflow-io is installed, it adds others.
+
+    Raises:
+        OSError, tf.errors.OpError: it cannot be reached at present; see `access_errors`.
     """
     try:
         if find_spec("tensorflow_io"):
             import_module("tensorflow_io")
         epath.Path(storage).exists()
+    except access_errors():
+        raise
     except Exception as error:  # each kind of storage has its own
         scheme = storage.partition("://")[0]
         if isinstance(error, KeyError | ImportError) or "not implemented" in str(error):
@@ -62,6 +87,11 @@ def what_keeps_from(storage: str) -> str:
 def append(path: epath.Path, content: bytes) -> None:
     """Adds to the end of a file, all of it or nothing."""
     path.write_bytes((path.read_bytes() if path.exists() else b"") + content)
+
+
+def mark(folder: epath.Path) -> None:
+    """Makes a folder that is there until it is removed: something has to be in it."""
+    (folder / "unfinished").write_bytes(b"")
 
 
 @contextmanager

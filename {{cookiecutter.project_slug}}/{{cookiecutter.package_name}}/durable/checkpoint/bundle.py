@@ -220,9 +220,8 @@ def put_in_place(written: epath.Path, checkpoint: epath.Path) -> None:
 def copy(checkpoint: epath.Path, directory: epath.Path) -> epath.Path:
     """Copies a checkpoint into another directory, whole or not at all. What it shares is linked."""
     target = directory / checkpoint.name
-    temporary = files.temporary_folder(target)
     files.make_folder(directory)
-    temporary.mkdir(exist_ok=True)
+    temporary = files.make_temporary_folder(target)
     around = (checkpoint.parent, checkpoint.parent.parent)
     is_sharing = any(files.exists(folder / shared.FOLDER) for folder in around)
     links = shared.bring(checkpoint, directory) if is_sharing else {}
@@ -257,7 +256,7 @@ def clear_unfinished(checkpoint: epath.Path) -> None:
 
 def remove(checkpoint: epath.Path) -> None:
     """Deletes a checkpoint. Its temporary folder tells the next sweep if this was interrupted."""
-    files.temporary_folder(checkpoint).mkdir(exist_ok=True)
+    files.make_temporary_folder(checkpoint)
     index_file(checkpoint).unlink(missing_ok=True)
     clear_unfinished(checkpoint)
 

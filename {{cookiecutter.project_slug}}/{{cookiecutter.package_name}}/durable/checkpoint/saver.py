@@ -163,9 +163,8 @@ class Snapshot:
 
 def write(snapshot: Snapshot, path: epath.Path, card: Card, afterwards: Callable[[], None]) -> None:
     """Writes a checkpoint into its temporary folder, and moves it to its place."""
-    temporary = files.temporary_folder(path)
     files.make_folder(path.parent)
-    temporary.mkdir(exist_ok=True)
+    temporary = files.make_temporary_folder(path)
     try:
         snapshot.write(temporary / path.name, card)
         bundle.put_in_place(temporary / path.name, path)

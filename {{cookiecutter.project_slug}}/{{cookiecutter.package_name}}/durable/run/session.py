@@ -22,7 +22,7 @@ from rich.console import Console
 from ..errors import PACKAGE, ConfigurationError, RunLocked, UserError, in_one_line
 from ..files import make_folder
 from ..quiet import import_tensorflow
-from ..remote import is_remote
+from ..remote import access_errors, is_remote
 from ..untrusted import parse_json, printable, read_text
 from .paths import RunPaths
 
@@ -288,7 +288,7 @@ def run_main(main: Callable[[], int]) -> None:
                 setattr(sys, name, Output(stream))
     try:
         sys.exit(main())
-    except (UserError, OSError) as error:
+    except (UserError, *access_errors()) as error:
         if "--debug" in sys.argv:
             traceback.print_exc()
         if isinstance(error, UserError):

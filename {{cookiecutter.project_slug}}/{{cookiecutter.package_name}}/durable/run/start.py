@@ -51,7 +51,7 @@ def check_start(config: RunSettings, paths: RunPaths, manager: CheckpointManager
         raise ConfigurationError(
             f"There is no checkpoint in {manager.directory}, and --resume require was given."
         )
-    manager.workers.lead(lambda: prepare_tracker(config))
+    manager.workers.lead(lambda: prepare_tracker(config, paths))
     if config.fork_from is not None and has_checkpoints:
         manager.workers.lead(partial(check_origin, config.fork_from, paths, manager))
 

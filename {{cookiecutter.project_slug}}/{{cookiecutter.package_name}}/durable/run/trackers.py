@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import PACKAGE, ConfigurationError, in_one_line
+from ..remote import is_remote
 from .paths import RunPaths
 from .references import newest_step
 from .settings import RunSettings, flat
@@ -198,16 +199,24 @@ def require_installed(extra: str, *modules: str) -> None:
 
 
 TRACKERS: dict[str, type[Tracker]] = {"mlflow": MLflow, "wandb": WeightsAndBiases}
+# What says where each keeps its files, if not beside the runs.
+PLACES = {"mlflow": "MLFLOW_TRACKING_URI", "wandb": "WANDB_DIR"}
 
 
-def prepare_tracker(config: RunSettings) -> None:
+def prepare_tracker(config: RunSettings, paths: RunPaths) -> None:
     """Sees to it that the tracker can be used that the settings name, if they do.
 
     Raises:
         ConfigurationError: it cannot.
     """
-    if config.track != "none":
-        TRACKERS[config.track].prepare()
+    if config.track == "none":
+        return
+    place = PLACES[config.track]
+    if is_remote(paths.folder) and not os.environ.get(place):
+        raise ConfigurationError(
+            f"--track {config.track}: its files cannot be in {paths.runs}: set {place}."
+        )
+    TRACKERS[config.track].prepare()
 
 
 def start_tracking(config: RunSettings | None, paths: RunPaths) -> Tracking | None:

@@ -122,7 +122,7 @@ MUTANTS = (
     Mutant(
         "what the system refuses ends in a traceback",
         "run/session.py",
-        '    except (UserError, OSError) as error:\n        if "--debug"',
+        '    except (UserError, *access_errors()) as error:\n        if "--debug"',
         '    except UserError as error:\n        if "--debug"',
     ),
     Mutant(

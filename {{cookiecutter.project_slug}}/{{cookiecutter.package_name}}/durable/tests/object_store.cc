@@ -6,11 +6,15 @@
 // - an object appears whole, when whoever writes it closes it, or not at all;
 // - nothing is added to an object, and it has one name;
 // - to rename is to copy and then to delete, one object after the other;
-// - a folder is there while an object is in it, or an empty one stands for it.
+// - a folder is there while an object is in it.
 //
-// Each change is a line of the file that OBJECT_STORE_JOURNAL names, if it is set. The process is
-// killed in the place of the change of the number OBJECT_STORE_KILL, counted from one on, and all
-// changes fail while there is a file OBJECT_STORE/unavailable.
+// Each change is a line of the file that OBJECT_STORE_JOURNAL names, if it is set, as
+//
+//     put bucket/runs/default/metrics.jsonl
+//
+// In the place of the change that OBJECT_STORE_KILL gives in this form, the process is killed. A
+// file `.left` in the store says how many more changes are possible before the next ones fail; with
+// a file `.unreachable`, nothing is possible.
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,7 +40,6 @@ namespace fs = std::filesystem;
 namespace {
 
 const std::string kScheme = "az://";
-const char* const kMarker = ".folder";  // stands for a folder in which nothing else need be
 
 std::string Variable(const char* name) {
   const char* value = std::getenv(name);
@@ -61,21 +64,31 @@ void Set(TF_Status* status, TF_Code code, const std::string& text) {
 
 bool IsOk(const TF_Status* status) { return TF_GetCode(status) == TF_OK; }
 
-// Tells that a change is about to be made; from the one that is to fail on, none is.
-bool MayChange(const char* kind, const fs::path& place, TF_Status* status) {
-  static std::mutex mutex;
-  static long count = 0;
+bool IsReachable(TF_Status* status) {
+  const bool is_reachable = !fs::exists(Store() / ".unreachable");
+  Set(status, is_reachable ? TF_OK : TF_UNAVAILABLE, is_reachable ? "" : "the store does not answer");
+  return is_reachable;
+}
+
+// Whether a change is possible; then the journal has it.
+bool MayChange(const std::string& kind, const fs::path& place, TF_Status* status) {
+  static std::mutex mutex;  // a checkpoint may be written by several threads
   const std::lock_guard<std::mutex> lock(mutex);
-  ++count;
-  const std::string last = Variable("OBJECT_STORE_KILL");
-  if (!last.empty() && count == std::stol(last)) kill(getpid(), SIGKILL);
-  if (fs::exists(Store() / "unavailable")) {
-    Set(status, TF_UNAVAILABLE, "the store is out of reach");
-    return false;
+  const std::string change = kind + " " + Key(place);
+  if (change == Variable("OBJECT_STORE_KILL")) kill(getpid(), SIGKILL);
+  if (!IsReachable(status)) return false;
+  const fs::path left = Store() / ".left";
+  if (fs::exists(left)) {
+    long count = 0;
+    std::ifstream(left) >> count;
+    if (count == 0) {
+      Set(status, TF_UNAVAILABLE, "the store takes no changes");
+      return false;
+    }
+    std::ofstream(left) << count - 1;
   }
   const std::string journal = Variable("OBJECT_STORE_JOURNAL");
-  if (!journal.empty()) std::ofstream(journal, std::ios::app) << kind << " " << Key(place) << "\n";
-  Set(status, TF_OK, "");
+  if (!journal.empty()) std::ofstream(journal, std::ios::app) << change << "\n";
   return true;
 }
 
@@ -99,6 +112,7 @@ void Delete(const fs::path& place, TF_Status* status) {
 }
 
 bool Read(const fs::path& place, std::string* content, TF_Status* status) {
+  if (!IsReachable(status)) return false;
   std::ifstream file(place, std::ios::binary);
   if (IsFolder(place) || !file) {
     Set(status, TF_NOT_FOUND, Key(place) + " is no object");
@@ -184,11 +198,8 @@ void OpenToAppend(const TF_Filesystem*, const char*, TF_WritableFile*, TF_Status
   Set(status, TF_UNIMPLEMENTED, "nothing is added to an object");
 }
 
-void CreateFolder(const TF_Filesystem*, const char* path, TF_Status* status) {
-  const fs::path marker = Place(path) / kMarker;
-  Set(status, TF_OK, "");
-  if (!fs::exists(marker)) Put(marker, "", status);
-}
+// To make a folder is nothing, and to remove an empty one too: there is none.
+void LeaveFolder(const TF_Filesystem*, const char*, TF_Status* status) { Set(status, TF_OK, ""); }
 
 void DeleteFile(const TF_Filesystem*, const char* path, TF_Status* status) {
   const fs::path place = Place(path);
@@ -196,26 +207,6 @@ void DeleteFile(const TF_Filesystem*, const char* path, TF_Status* status) {
     Set(status, TF_NOT_FOUND, Key(place) + " is no object");
   } else {
     Delete(place, status);
-  }
-}
-
-std::vector<std::string> NamesIn(const fs::path& folder) {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (name != kMarker) names.push_back(entry.is_directory() ? name + "/" : name);
-  }
-  return names;
-}
-
-void DeleteFolder(const TF_Filesystem*, const char* path, TF_Status* status) {
-  const fs::path place = Place(path);
-  if (!IsFolder(place)) {
-    Set(status, TF_NOT_FOUND, Key(place) + " is no folder");
-  } else if (!NamesIn(place).empty()) {
-    Set(status, TF_FAILED_PRECONDITION, Key(place) + " is not empty");
-  } else {
-    Delete(place / kMarker, status);
   }
 }
 
@@ -242,12 +233,14 @@ void CopyFile(const TF_Filesystem*, const char* from, const char* to, TF_Status*
 }
 
 void Exists(const TF_Filesystem*, const char* path, TF_Status* status) {
+  if (!IsReachable(status)) return;
   const bool is_there = fs::exists(Place(path));
   Set(status, is_there ? TF_OK : TF_NOT_FOUND, is_there ? "" : std::string(path) + " is not there");
 }
 
 void Describe(const TF_Filesystem*, const char* path, TF_FileStatistics* found,
               TF_Status* status) {
+  if (!IsReachable(status)) return;
   const fs::path place = Place(path);
   struct stat described;
   if (stat(place.c_str(), &described) != 0) {
@@ -261,6 +254,7 @@ void Describe(const TF_Filesystem*, const char* path, TF_FileStatistics* found,
 }
 
 bool IsDirectory(const TF_Filesystem*, const char* path, TF_Status* status) {
+  if (!IsReachable(status)) return false;
   const fs::path place = Place(path);
   if (!fs::exists(place)) {
     Set(status, TF_NOT_FOUND, Key(place) + " is not there");
@@ -271,12 +265,16 @@ bool IsDirectory(const TF_Filesystem*, const char* path, TF_Status* status) {
 }
 
 int Children(const TF_Filesystem*, const char* path, char*** entries, TF_Status* status) {
+  if (!IsReachable(status)) return -1;
   const fs::path place = Place(path);
   if (!IsFolder(place)) {
     Set(status, TF_NOT_FOUND, Key(place) + " is no folder");
     return -1;
   }
-  const std::vector<std::string> names = NamesIn(place);
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(place)) {
+    names.push_back(entry.path().filename().string() + (entry.is_directory() ? "/" : ""));
+  }
   *entries = static_cast<char**>(std::calloc(names.size() + 1, sizeof(char*)));
   std::transform(names.begin(), names.end(), *entries, Allocated);
   Set(status, TF_OK, "");
@@ -318,10 +316,10 @@ extern "C" void TF_InitPlugin(TF_FilesystemPluginInfo* info) {
   system->new_random_access_file = OpenToRead;
   system->new_writable_file = OpenToWrite;
   system->new_appendable_file = OpenToAppend;
-  system->create_dir = CreateFolder;
-  system->recursively_create_dir = CreateFolder;
+  system->create_dir = LeaveFolder;
+  system->recursively_create_dir = LeaveFolder;
   system->delete_file = DeleteFile;
-  system->delete_dir = DeleteFolder;
+  system->delete_dir = LeaveFolder;
   system->rename_file = Rename;
   system->copy_file = CopyFile;
   system->path_exists = Exists;

@@ -9,7 +9,7 @@ import tensorflow as tf
 from etils import epath
 
 from ..checkpoint.manager import CheckpointManager
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, UnreadableCheckpoint
 from .helpers import run_main
 from .program import commands, training
 from .program.experiment import ROOT_VARIABLE, Paths
@@ -69,7 +69,7 @@ def test_a_place_that_a_project_moves_is_moved_in_what_was_set_aside_too(tmp_pat
     assert aside.metrics == aside.folder / "logs" / "log.jsonl"
 
 
-@pytest.mark.parametrize("scheme", ["s3", "hdfs", "unheard-of"])
+@pytest.mark.parametrize("scheme", ["s3", "hdfs", "ram", "unheard-of"])
 def test_storage_without_a_file_system_is_refused_in_one_line(scheme, capsys):
     for main, arguments in ((training.main, ["--epochs", 1]), (commands.main, ["list"])):
         assert run_main(main, *arguments, "--root", f"{scheme}://bucket/runs") == 2
@@ -98,12 +98,19 @@ def test_a_root_may_be_a_file_url(tmp_path, capsys):
     assert v.numpy() == 1
 
 
-def test_storage_that_fails_without_a_word_is_refused_too(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "kind", "told"),
+    [
+        (TimeoutError(), UnreadableCheckpoint, "cannot be read at present: TimeoutError"),
+        (ValueError(), ConfigurationError, "cannot hold checkpoints: ValueError"),
+    ],
+)
+def test_storage_that_fails_without_a_word_is_told_too(error, kind, told, monkeypatch):
     def fail(_):
-        raise TimeoutError
+        raise error
 
     monkeypatch.setattr(type(epath.Path("s3://silent")), "exists", fail)
-    with pytest.raises(ConfigurationError, match="cannot hold checkpoints: TimeoutError"):
+    with pytest.raises(kind, match=f"s3://silent/runs {told}"):
         Paths("s3://silent/runs")
 
 
