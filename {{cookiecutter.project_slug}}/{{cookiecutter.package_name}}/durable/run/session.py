@@ -288,7 +288,9 @@ def run_main(main: Callable[[], int]) -> None:
                 setattr(sys, name, Output(stream))
     try:
         sys.exit(main())
-    except (UserError, *access_errors()) as error:
+    except Exception as error:
+        if not isinstance(error, (UserError, *access_errors())):
+            raise
         if "--debug" in sys.argv:
             traceback.print_exc()
         if isinstance(error, UserError):

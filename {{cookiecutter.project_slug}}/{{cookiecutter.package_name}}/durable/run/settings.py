@@ -229,7 +229,9 @@ def read_settings(path: epath.Path) -> dict[str, Any]:
         found = parse_json(read_text(path))
     except FileNotFoundError:
         return {}
-    except (*storage_errors(path), ValueError):
+    except storage_errors(path):
+        found = None
+    except ValueError:
         found = None
     if isinstance(found, dict):
         return found

@@ -122,8 +122,8 @@ MUTANTS = (
     Mutant(
         "what the system refuses ends in a traceback",
         "run/session.py",
-        '    except (UserError, *access_errors()) as error:\n        if "--debug"',
-        '    except UserError as error:\n        if "--debug"',
+        "        if not isinstance(error, (UserError, *access_errors())):\n",
+        "        if not isinstance(error, UserError):\n",
     ),
     Mutant(
         "a lock that fails is a lock of another process",

@@ -54,11 +54,10 @@ def plugin(tmp_path_factory):
     package = folder / "tensorflow_io"
     package.mkdir()
     (package / "__init__.py").write_text(LOADED, encoding="utf-8")
-    options = [*tf.sysconfig.get_compile_flags(), *tf.sysconfig.get_link_flags()]
-    library = package / "object_store.so"
-    # After TensorFlow's own options, which name an older C++ on some versions.
-    options += ["-std=c++17", "-shared", "-fPIC", "-o", library, SOURCE]
-    subprocess.run([compiler, *options], check=True)
+    options = [*tf.sysconfig.get_compile_flags(), "-std=c++17", "-shared", "-fPIC"]
+    libraries = Path(tf.sysconfig.get_lib()).glob("libtensorflow*.so.2")
+    output = package / "object_store.so"
+    subprocess.run([compiler, *options, "-o", output, SOURCE, *libraries], check=True)
     return folder
 
 
