@@ -146,6 +146,7 @@ def test_data_come_before_the_index_and_go_after_it(store, tmp_path):
         assert place(f"delete {index}") < place(f"delete {data}")
     assert steps_in(store / "bucket") == [2, 3]
     assert steps_in(store / "bucket/best") == [3]
+    assert not [change for change in made if "checkpoint_temp" in change]
 
 
 def test_a_save_that_is_cut_short_anywhere_leaves_the_newest_whole(store):
@@ -176,8 +177,8 @@ def test_a_save_that_is_cut_short_anywhere_leaves_the_newest_whole(store):
         assert newest == f"az://bucket/{count}/ckpt-{v.numpy()}"
         restored.append(int(v))
         manager.save(4, metrics={"loss": 2})  # nothing is in the way of what comes next
-        assert steps_in(store / f"bucket/{count}") == [restored[-1], 4]
-        assert not [*(store / f"bucket/{count}").rglob("*_temp")]
+        left = {file.name.partition(".")[0] for file in (store / f"bucket/{count}").iterdir()}
+        assert left == {"checkpoint", "best", f"ckpt-{restored[-1]}", "ckpt-4"}
         if not was_cut_short:
             break
     assert restored == sorted(restored)
@@ -239,10 +240,19 @@ def test_an_export_is_uploaded_and_what_names_other_files_goes_last(trained, tmp
     run("export", code=2)
 
 
-def test_an_export_that_fails_leaves_nothing(trained, store, capsys):
-    (store / ".left").write_text("2")
+def test_an_export_that_fails_leaves_nothing(trained, monkeypatch, capsys):
+    path = type(epath.Path(ROOT))
+    copy = path.copy
+
+    def fail_at_the_end(file, target):
+        if file.name == "saved_model.pb":
+            raise OSError("the quota is exceeded")
+        copy(file, target)
+
+    monkeypatch.setattr(path, "copy", fail_at_the_end)
     run("export", "--forms", "saved-model", code=1)
-    assert "exports/ckpt-132 cannot be written" in capsys.readouterr().err
+    assert "exports/ckpt-132 cannot be written: the quota" in capsys.readouterr().err
+    assert not (trained / "exports").exists()
 
 
 def test_a_damaged_checkpoint_is_set_aside(trained, capsys):
@@ -279,7 +289,7 @@ def test_a_store_that_takes_nothing_is_told(store, capsys):
     assert "the store takes no changes" in capsys.readouterr().err
 
 
-def test_commands_import_tensorflow_for_such_a_root_alone(trained, plugin):
+def test_commands_that_import_no_tensorflow_reach_it(trained, plugin):
     path = os.pathsep.join([str(PROJECT), str(plugin)])
     process = subprocess.run(
         [sys.executable, "-m", bare.__name__, "list", "--root", ROOT, "--json"],
@@ -312,3 +322,23 @@ def test_any_program_saves_there(store):
     variable.assign([0.0, 0.0, 0.0])
     assert manager.restore_or_initialize() == saved
     assert variable.numpy().tolist() == [0, 1, 2]
+
+
+def test_a_run_whose_checkpoints_share_files_goes_on_there(store, tmp_path):
+    frozen, step = tf.Variable(tf.random.normal([1 << 19])), tf.Variable(0)
+    checkpoint = tf.train.Checkpoint(frozen=frozen, step=step)
+    manager = CheckpointManager(checkpoint, tmp_path / "local", 2)
+    for number in range(1, 6):
+        step.assign(number)
+        manager.save()
+    assert (tmp_path / "local/shared").exists()
+    shutil.copytree(tmp_path / "local", store / "bucket/moved")
+
+    manager = CheckpointManager(checkpoint, "az://bucket/moved", 2)
+    step.assign(0)
+    assert manager.restore_or_initialize() == "az://bucket/moved/ckpt-5"
+    for number in (6, 7):
+        step.assign(number)
+        manager.save()
+    assert steps_in(store / "bucket/moved") == [6, 7]
+    assert not (store / "bucket/moved/shared").exists()  # nothing takes it any more
