@@ -73,7 +73,7 @@ def what_keeps_from(storage: str) -> str:
     try:
         if find_spec("tensorflow_io"):
             import_module("tensorflow_io")
-        epath.Path(storage).exists()
+        (epath.Path(storage) / "runs").exists()  # some cannot say it of a bucket alone
     except access_errors():
         raise
     except Exception as error:  # each kind of storage has its own
