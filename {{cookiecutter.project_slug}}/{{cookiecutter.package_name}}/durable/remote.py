@@ -70,14 +70,16 @@ def what_keeps_from(storage: str) -> str:
     Raises:
         OSError, tf.errors.OpError: it cannot be reached at present; see `access_errors`.
     """
+    import tensorflow as tf  # noqa: PLC0415  (a local disk needs none)
+
+    scheme = storage.partition("://")[0]
     try:
-        if find_spec("tensorflow_io"):
+        if scheme not in tf.io.gfile.get_registered_schemes() and find_spec("tensorflow_io"):
             import_module("tensorflow_io")
         (epath.Path(storage) / "runs").exists()  # some cannot say it of a bucket alone
     except access_errors():
         raise
     except Exception as error:  # each kind of storage has its own
-        scheme = storage.partition("://")[0]
         if isinstance(error, KeyError | ImportError) or "not implemented" in str(error):
             return f"there is no file system for {scheme}:// here"
         return in_one_line(error)[:200].rstrip(".")
