@@ -75,6 +75,7 @@ from .run.layers import ExampleDropout as ExampleDropout
 from .run.layers import InferenceMode as InferenceMode
 from .run.log import Display as Display
 from .run.log import MetricsLog as MetricsLog
+from .run.means import Validation as Validation
 from .run.means import mean_probabilities as mean_probabilities
 from .run.optimization import WarmUp as WarmUp
 from .run.paths import RunPaths as RunPaths
@@ -118,5 +119,4 @@ from .run.start import (
 from .run.state import TrainState as TrainState
 from .run.stopping import FiniteGuard as FiniteGuard
 from .run.trackers import send_rest as send_rest
-from .run.validation import Validation as Validation
 from .untrusted import require_regular as require_regular

@@ -10,11 +10,10 @@ from ..compat import keras
 from ..data.indexed import name_bad_examples
 from ..data.protocol import Data
 from ..run.experiment import Figures, Task
-from ..run.means import Means
+from ..run.means import Means, build_update, with_prefix
 from ..run.rebuild import experiment_of, put_in_average, rebuild, restore
 from ..run.settings import Project
 from ..run.state import TrainState
-from ..run.validation import build_update, with_prefix
 from .members import Member, newest_of
 
 

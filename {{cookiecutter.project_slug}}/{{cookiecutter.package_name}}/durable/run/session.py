@@ -146,9 +146,6 @@ class RunLock(AbstractContextManager["RunLock"]):
         return self
 
     def _lock_run(self) -> None:
-        if is_remote(self._paths.folder):
-            self._tell_unlocked()
-            return
         try:
             self._make_and_lock()
         except Timeout:
@@ -161,7 +158,8 @@ class RunLock(AbstractContextManager["RunLock"]):
                 remove_empty(self._made)
                 raise
             if error.errno in LOCKS_NOT_SUPPORTED:
-                self._tell_unlocked()
+                text = "a second process that trains this run would not be noticed. Going on."
+                log.warning("%s is where no file can be locked: %s", self._paths.folder, text)
                 return
             remove_empty(self._made)
             raise ConfigurationError(
@@ -176,10 +174,6 @@ class RunLock(AbstractContextManager["RunLock"]):
         # A disk that fails must not hide how the run ended; the process's end lets go of the lock.
         with suppress(OSError):
             self._release()
-
-    def _tell_unlocked(self) -> None:
-        text = "a second process that trains this run would not be noticed. Going on."
-        log.warning("%s is where no file can be locked: %s", self._paths.folder, text)
 
     def _release(self) -> None:
         """Lets go of the lock, and removes folders that were made for it and are empty."""
@@ -197,6 +191,8 @@ class RunLock(AbstractContextManager["RunLock"]):
         self._lock.release()
 
     def _make_and_lock(self) -> None:
+        if is_remote(self._paths.folder):
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
         # From the inside to the outside, as they are removed.
         folders = (self._folder, *self._folder.parents)
         for tries_left in reversed(range(TRIES)):

@@ -16,12 +16,12 @@ from ..data.arrays import ArrayData
 from ..errors import ConfigurationError, DamagedCheckpoint, UserError
 from ..run.agreement import agree, own_place
 from ..run.layers import ExampleDropout
+from ..run.means import Validation
 from ..run.paths import RunPaths
 from ..run.replicas import share_of, start_strategy
 from ..run.session import RunLock, Signals
 from ..run.settings import RunSettings
 from ..run.state import TrainState
-from ..run.validation import Validation
 from .helpers import data_of, manager_of, train, variables_of
 from .program.experiment import digits, pipeline_of
 from .tasks import images

@@ -10,10 +10,10 @@ import tensorflow as tf
 from ..compat import keras
 from ..errors import ConfigurationError
 from ..run.layers import ExampleDropout
+from ..run.means import Validation
 from ..run.replicas import deal, draw_by_example, start_strategy
 from ..run.settings import RunSettings
 from ..run.state import TrainState
-from ..run.validation import Validation
 from .helpers import (
     log_of,
     manager_of,

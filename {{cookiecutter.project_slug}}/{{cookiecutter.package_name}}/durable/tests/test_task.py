@@ -16,9 +16,9 @@ from ..compat import keras
 from ..data.arrays import ArrayData
 from ..errors import PACKAGE, ConfigurationError
 from ..run.experiment import Hook
+from ..run.means import Validation
 from ..run.start import with_best_metric
 from ..run.state import TrainState
-from ..run.validation import Validation
 from .helpers import PROJECT, manager_of, train, values_of
 from .program.experiment import Config
 from .tasks import Adversarial, TwoHeads, images, two_inputs
@@ -122,7 +122,7 @@ from {__package__.rpartition(".")[0]}.compat import keras
 from {__package__.rpartition(".")[0]}.data.arrays import ArrayData
 from {__package__.rpartition(".")[0]}.evaluation.scoring import score
 from {__package__.rpartition(".")[0]}.run.experiment import Task
-from {__package__.rpartition(".")[0]}.run.validation import Validation
+from {__package__.rpartition(".")[0]}.run.means import Validation
 
 class Wide(Task):
     def __init__(self):

@@ -14,8 +14,8 @@ from ..data.indexed import IndexedData
 from ..data.protocol import spec_as_json, spec_from_json
 from ..errors import CheckpointMismatch
 from ..run.experiment import Task
+from ..run.means import Validation
 from ..run.state import TrainState
-from ..run.validation import Validation
 from .helpers import manager_of, train, values_of
 
 layers = keras.layers

@@ -14,13 +14,13 @@ from ...run.cadence import Cadence
 from ...run.command_line import parse_settings
 from ...run.debugging import Profiler, limit
 from ...run.log import Display, MetricsLog
+from ...run.means import Validation
 from ...run.replicas import deal, share_of, start_strategy
 from ...run.session import RunLock, Signals
 from ...run.start import check_start, fork, manager_options, record_start, with_best_metric
 from ...run.state import TrainState
 from ...run.stopping import FiniteGuard
 from ...run.trackers import send_rest
-from ...run.validation import Validation
 from .experiment import Config, Experiment
 
 log = logging.getLogger(__name__)
