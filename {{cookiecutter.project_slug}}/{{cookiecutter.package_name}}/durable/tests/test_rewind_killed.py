@@ -104,9 +104,10 @@ def test_nothing_is_lost_and_the_next_rewind_ends_it(run, straight, killer, tmp_
 def test_the_run_can_be_trained_on(run, straight, killer, capsys):
     root = run.parents[1]
     killer.rewind(root, random.randrange(1, 60))
+    saves = steps_in(run / "checkpoints")[-1] < 132  # which is when what was left is removed
     assert run_main(training.main, "--root", root, *THREE_EPOCHS) == 0
     assert "damaged" not in capsys.readouterr().err
     last = "checkpoints/ckpt-132"
     assert saved_values(run / last) == saved_values(straight / last)
     assert log_of(run) == log_of(straight)
-    assert not list((run / "checkpoints").rglob("*_temp"))
+    assert not (saves and list((run / "checkpoints").rglob("*_temp")))
