@@ -24,6 +24,13 @@ from .protocol import Data
 # What a graph raises where an example is no good; the text of such an error may hold bytes of the
 # example, and then cannot even be decoded.
 GRAPH_ERRORS = (tf.errors.OpError, UnicodeDecodeError)
+# Of these, no example is to blame: another process or a server does not answer.
+OTHERS_ERRORS = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.UnavailableError,
+)
 SAMPLES = 64  # files that examples are known by, of which a part is read
 PART = 4096  # bytes at each end of such a file
 AHEAD = 16  # steps: a loop in a graph takes the batches of up to 10 before they are trained
@@ -220,6 +227,8 @@ def name_bad_examples(data: Data, seed: int = 0, step: tf.Variable | None = None
     """
     try:
         yield
+    except OTHERS_ERRORS:
+        raise
     except GRAPH_ERRORS as error:
         present = None if step is None else whole_number(step)
         steps = () if present is None else range(present, present + AHEAD)

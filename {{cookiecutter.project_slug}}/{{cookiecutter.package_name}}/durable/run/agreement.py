@@ -11,6 +11,7 @@ from typing import TypeVar
 import tensorflow as tf
 
 from ..checkpoint.workers import Workers
+from ..data.indexed import OTHERS_ERRORS
 from ..errors import WorkerLost
 from .paths import RunPaths
 from .session import Signals
@@ -18,13 +19,7 @@ from .session import Signals
 Paths = TypeVar("Paths", bound=RunPaths)
 
 # As what TensorFlow tells that another process has ended, or does not answer.
-LOST = (
-    tf.errors.AbortedError,
-    tf.errors.CancelledError,
-    tf.errors.DeadlineExceededError,
-    tf.errors.InternalError,
-    tf.errors.UnavailableError,
-)
+LOST = (*OTHERS_ERRORS, tf.errors.InternalError)
 ANOTHER = "a hook of another worker wants it to."
 
 

@@ -96,10 +96,14 @@ def start_strategy(config: RunSettings) -> tf.distribute.Strategy:
         ConfigurationError: there are no such devices.
     """
     kind = config.strategy
-    cluster = None if config.cpu_devices is not None else find_cluster()
-    if kind == "multi-worker" or (kind == "auto" and cluster and len(cluster.addresses) > 1):
-        return start_workers(require_cluster(cluster, config), config)
-    require_no_cluster(cluster, config)
+    if kind == "multi-worker":
+        return start_workers(require_cluster(find_cluster(), config), config)
+    if kind == "auto" and config.cpu_devices is None:
+        cluster = find_cluster()
+        if cluster is not None and len(cluster.addresses) > 1:
+            return start_workers(cluster, config)
+    else:
+        require_no_cluster(config)
     if config.cpu_devices is not None:
         split_cpu(config.cpu_devices)
     devices = accelerators() if config.cpu_devices is None else []
@@ -126,9 +130,10 @@ def require_cluster(cluster: Cluster | None, config: RunSettings) -> Cluster:
     return cluster
 
 
-def require_no_cluster(cluster: Cluster | None, config: RunSettings) -> None:
+def require_no_cluster(config: RunSettings) -> None:
     """Raises ConfigurationError where TF_CONFIG names workers that would not know of each other."""
-    if "TF_CONFIG" in os.environ and cluster and len(cluster.addresses) > 1:
+    cluster = find_cluster({"TF_CONFIG": os.environ.get("TF_CONFIG", "")})
+    if cluster is not None and len(cluster.addresses) > 1:
         raise ConfigurationError(
             f"TF_CONFIG names {len(cluster.addresses)} workers, and --strategy is "
             f"{config.strategy}: give --strategy multi-worker to let them train one run together, "

@@ -131,6 +131,16 @@ def test_a_record_that_does_not_parse_is_named_wherever_it_is_used(files):
         list(held_out.validation_batches())
 
 
+def test_no_example_is_looked_for_where_another_worker_is_lost():
+    class Unlooked:
+        def first_bad(self, *_):
+            raise AssertionError("it was looked for")
+
+    lost = tf.errors.UnavailableError(None, None, "Socket closed")
+    with pytest.raises(tf.errors.UnavailableError), name_bad_examples(Unlooked()):
+        raise lost
+
+
 def test_an_image_that_is_cut_short_is_named(opened, tmp_path, capfd):
     for number in range(8):
         save(tmp_path / f"a/{number}.png", 200, (50, 50))

@@ -284,6 +284,7 @@ def test_clusters_of_slurm(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_NODELIST", "node[2")
     with pytest.raises(ConfigurationError, match="Slurm's variables describe no cluster"):
         find_cluster(step)
+    assert start_strategy(RunSettings()).num_replicas_in_sync == 1  # it need not make sense
 
 
 def test_a_port_that_is_taken(monkeypatch, tmp_path, capsys):
