@@ -24,6 +24,7 @@ from {{ cookiecutter.package_name }}.durable import (
     Signals,
     TrainState,
     Validation,
+    Watchdog,
     Workers,
     agree,
     check_start,
@@ -94,6 +95,7 @@ def train(
     now = Agreement()  # of all workers, where there are several: save? stop? how far to the next?
     with (
         name_bad_examples(data, config.seed, state.step),
+        Watchdog(config, manager.workers, [state.step, validate.taken]),
         MetricsLog(paths, step, state.hooks, config) as metrics_log,
         Display(last, data.steps_per_epoch, step) as display,
         Profiler(config, paths) as profiler,

@@ -58,6 +58,7 @@ from .errors import (
 )
 from .files import absolute as absolute
 from .run.agreement import Agreement as Agreement
+from .run.agreement import Watchdog as Watchdog
 from .run.agreement import agree as agree
 from .run.agreement import ending_with_others as ending_with_others
 from .run.agreement import own_place as own_place

@@ -1,8 +1,11 @@
 """What several workers do as one: they go on, save and stop at the same step, or end together."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,15 +14,19 @@ from typing import TypeVar
 import tensorflow as tf
 
 from ..checkpoint.workers import Workers
+from ..compat import whole_number
 from ..data.indexed import OTHERS_ERRORS
 from ..errors import WorkerLost
 from .paths import RunPaths
 from .session import Signals
+from .settings import RunSettings, seconds_of
 
 Paths = TypeVar("Paths", bound=RunPaths)
 
 # As what TensorFlow tells that another process has ended, or does not answer.
 LOST = (*OTHERS_ERRORS, tf.errors.InternalError)
+AGAIN = "What was saved is untouched: start all workers again to resume."
+LOOKS = 20  # within the time that training may stand still
 ANOTHER = "a hook of another worker wants it to."
 
 
@@ -64,6 +71,58 @@ def agree(
     return Agreement(stop, save, ended, int(chunks[0]))
 
 
+class Watchdog(AbstractContextManager["Watchdog"]):
+    """Ends this process, by code 1, where training stands still since another worker does nothing.
+
+    One that has ended or is frozen is noticed by TensorFlow within ten seconds; what lives, and
+    waits for a disk that does not answer, say, would be waited for for ever. TensorFlow has a limit
+    of its own for each message, and keeps a thread asleep for each until that has passed.
+
+    Args:
+        config: says how long training may stand still, a save of the chief's included.
+        workers: those that train, often one, which is not watched.
+        counters: () int64, of which one counts on while training goes on.
+    """
+
+    def __init__(
+        self, config: RunSettings, workers: Workers, counters: Sequence[tf.Variable]
+    ) -> None:
+        self._limit = config.worker_timeout
+        self._seconds = seconds_of("worker-timeout", config.worker_timeout)
+        self._counters = counters
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._is_needed = workers.count > 1
+
+    def __enter__(self) -> "Watchdog":
+        if self._is_needed:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        if self._is_needed:
+            self._thread.join()
+
+    def _watch(self) -> None:
+        seen, since = self._counted(), time.monotonic()
+        while not self._ended.wait(self._seconds / LOOKS):
+            counted = self._counted()
+            if counted != seen:
+                seen, since = counted, time.monotonic()
+            elif time.monotonic() - since > self._seconds:
+                print(
+                    f"A worker was lost: nothing has gone on for {self._limit} (--worker-timeout). "
+                    f"{AGAIN}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os._exit(WorkerLost.exit_code)  # the other threads wait inside of TensorFlow
+
+    def _counted(self) -> list[int]:
+        return [whole_number(counter) for counter in self._counters]
+
+
 @contextmanager
 def own_place(paths: Paths, strategy: tf.distribute.Strategy) -> Iterator[Paths]:
     """The paths that a worker uses: those of the run, if it is the chief.
@@ -87,14 +146,11 @@ def ending_with_others(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Says so where another worker is lost, in one line.
 
     Raises:
-        WorkerLost: one has ended, or has not answered within --worker-timeout.
+        WorkerLost: one has ended, or is frozen.
     """
     try:
         yield
     except LOST as error:
         if Workers(strategy).count == 1:
             raise
-        raise WorkerLost(
-            "A worker was lost: it has ended, or does not answer. What was saved is untouched: "
-            "start all workers again to resume."
-        ) from error
+        raise WorkerLost(f"A worker was lost: it has ended, or does not answer. {AGAIN}") from error

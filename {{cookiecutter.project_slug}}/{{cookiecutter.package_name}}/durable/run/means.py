@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ..checkpoint.workers import Workers
 from ..compat import keras, named_variables
 from ..data.protocol import Data, any_batch_size
 from ..errors import ConfigurationError
 from .experiment import Batch, Outputs, Task
-from .replicas import WholeVariables, deal, is_on_a_replica, single_device
+from .replicas import WholeVariables, deal, is_on_a_replica, part_of, single_device
 
 LOG_COLUMNS = {"step", "epoch", "loss", "time"}
 
@@ -152,25 +153,30 @@ class Validation:
         task: with the models.
         data: whose held-out examples are used.
         strategy: of `tf.distribute`; by default that of one device.
+
+    Attributes:
+        taken: () int64, how many batches were taken in, which tells that it goes on.
     """
 
     def __init__(
         self, task: Task, data: Data, strategy: tf.distribute.Strategy | None = None
     ) -> None:
         strategy = single_device() if strategy is None else strategy
+        workers, replicas = Workers(strategy), strategy.num_replicas_in_sync
+        self.taken = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._means = Means(task)
         batches = data.validation_batches()
         self._count = count_batches(batches)
         # One iterator for all validations: making one takes longer than a small validation.
         self._batches = iter(batches.repeat())
         update_means = MeansUpdate(task, strategy, [self._means])
-        replicas = strategy.num_replicas_in_sync
 
         def take(batch: Batch) -> None:
             update_means(batch, task.forward(batch, training=False))
 
         def take_dealt(batch: Batch) -> None:
-            strategy.run(take, args=(deal(strategy, batch),))
+            own = part_of(batch, workers.index, workers.count)
+            strategy.run(take, args=(deal(strategy, own),))
 
         @tf.function
         def update_all(batches: Iterator[Batch], count: tf.Tensor) -> None:
@@ -180,6 +186,7 @@ class Validation:
                     take_dealt(batch)
                 else:  # the last examples, for which one replica is enough
                     take(batch)
+                self.taken.assign_add(1)
 
         self._update_all = update_all
 

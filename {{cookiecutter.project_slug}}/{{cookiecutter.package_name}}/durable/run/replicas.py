@@ -158,11 +158,10 @@ def start_workers(cluster: Cluster, config: RunSettings) -> tf.distribute.Strate
         rpc_layer="grpc",
         num_accelerators={"GPU": gpus},
     )
-    options = tf.distribute.experimental.CommunicationOptions(timeout_seconds=seconds)
     # Should one end just now, TensorFlow would wait for an hour, and no thread of Python's runs.
     faulthandler.dump_traceback_later(seconds, exit=True)  # with code 1
     try:
-        return MultiWorker(resolver, options)
+        return MultiWorker(resolver)
     finally:
         faulthandler.cancel_dump_traceback_later()
 

@@ -124,7 +124,8 @@ class RunSettings:
     cpu_devices: int | None = None
     """Let the CPU count as so many devices, to try --strategy mirrored."""
     worker_timeout: str = "10m"
-    """How long a worker waits for the others, at the start and in a step: a time such as 10m."""
+    """How long a worker waits for the others to start, and how long training may stand still for
+    them, a save of the chief's included: a time such as 10m."""
     track: Literal["none", "mlflow", "wandb"] = "none"
     """Send what is logged to MLflow or Weights & Biases too, as far as a save covers it."""
 

@@ -37,7 +37,7 @@ def noisy_images():
         x, y = example
         return x + tf.random.stateless_normal(tf.shape(x), seed, stddev=0.1), y
 
-    plain = images()
+    plain = images(76)  # of the 19 held out, the last 3 have no equal parts
     arrays = plain.training.arrays, plain.validation.arrays
     return ArrayData(*arrays, plain.batch_size, augment=add_noise)
 

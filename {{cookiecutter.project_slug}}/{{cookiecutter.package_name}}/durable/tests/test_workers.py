@@ -4,13 +4,18 @@ import json
 import re
 import signal
 import socket
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from ..checkpoint.workers import Workers
 from ..errors import ConfigurationError
+from ..run import agreement
+from ..run.agreement import Watchdog
 from ..run.cluster import Cluster, answers, find_cluster
 from ..run.replicas import single_device, start_strategy
 from ..run.settings import RunSettings
@@ -190,6 +195,27 @@ def test_one_that_never_starts_is_not_waited_for_for_ever(tmp_path):
     code, _, errors = finish(waiting_one)
     assert code == 1
     assert re.search(r"Worker 1 did not start at localhost:\d+ within the 2 s", errors)
+
+
+def test_one_that_does_nothing_is_not_waited_for_for_ever(monkeypatch, capsys):
+    codes, ended = [], threading.Event()
+
+    def end(code):
+        codes.append(code)
+        ended.set()
+        sys.exit()  # the thread
+
+    monkeypatch.setattr(agreement.os, "_exit", end)
+    monkeypatch.setattr(agreement, "seconds_of", lambda *_: 0.05)
+    workers, config = Workers(), RunSettings(worker_timeout="9m")
+    steps = [tf.Variable(3), tf.Variable(0)]
+    with Watchdog(config, workers, steps):
+        pass
+    workers.count = 2
+    with Watchdog(config, workers, steps):
+        assert ended.wait(100)
+    assert codes == [1]
+    assert "nothing has gone on for 9m (--worker-timeout)" in capsys.readouterr().err
 
 
 def test_one_that_starts_late_is_waited_for():

@@ -9,7 +9,7 @@ from ...checkpoint.manager import CheckpointManager
 from ...checkpoint.workers import Workers
 from ...data.indexed import name_bad_examples
 from ...data.protocol import data_state
-from ...run.agreement import Agreement, agree, ending_with_others, own_place
+from ...run.agreement import Agreement, Watchdog, agree, ending_with_others, own_place
 from ...run.cadence import Cadence
 from ...run.command_line import parse_settings
 from ...run.debugging import Profiler, limit
@@ -85,7 +85,14 @@ def train_to(last, step, config, data, state, manager, signals, paths, strategy)
     guard = FiniteGuard(config, paths, state, manager)
     display = Display(last, data.steps_per_epoch, step)
     named = name_bad_examples(data, config.seed, state.step)
-    with named, MetricsLog(paths, step, state.hooks, config) as metrics_log, display, profiler:
+    watchdog = Watchdog(config, manager.workers, [state.step, validate.taken])
+    with (
+        named,
+        watchdog,
+        MetricsLog(paths, step, state.hooks, config) as metrics_log,
+        display,
+        profiler,
+    ):
         while step < last and not now.stop and not now.ended:
             profiler.at(step)
             stop_at = cadence.next_stop(step, data.steps_per_epoch, config.log_every, last)
