@@ -4,7 +4,6 @@ import json
 import re
 import signal
 import socket
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -203,7 +202,6 @@ def test_one_that_does_nothing_is_not_waited_for_for_ever(monkeypatch, capsys):
     def end(code):
         codes.append(code)
         ended.set()
-        sys.exit()  # the thread
 
     monkeypatch.setattr(agreement.os, "_exit", end)
     monkeypatch.setattr(agreement, "seconds_of", lambda *_: 0.05)
@@ -214,7 +212,7 @@ def test_one_that_does_nothing_is_not_waited_for_for_ever(monkeypatch, capsys):
     workers.count = 2
     with Watchdog(config, workers, steps):
         assert ended.wait(100)
-    assert codes == [1]
+    assert set(codes) == {1}
     assert "nothing has gone on for 9m (--worker-timeout)" in capsys.readouterr().err
 
 
