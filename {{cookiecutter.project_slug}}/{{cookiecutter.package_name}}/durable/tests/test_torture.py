@@ -10,17 +10,16 @@ from .helpers import PROGRAM, PROJECT, run_main
 from .program import commands, experiment
 
 SMALL = ["--", "--model.hidden", "8"]
-# Trains, and at the end of each start changes a weight a little: as if something had been lost.
+# Trains, and changes a weight a little whenever it resumes: as if something had been lost.
 FORGETFUL = f"""
 import sys
 from {PROGRAM} import experiment, training
 from {PROGRAM.rpartition(".")[0].rpartition(".")[0]}.checkpoint.restore import Restorer
-restore = Restorer.restore
-def forgetful(self, path):
-    card = restore(self, path)
+put_back = Restorer.put_back
+def forgetful(self, readied):
+    put_back(self, readied)
     self._variables["hidden_1/bias"].assign_add([1e-3] * 8)
-    return card
-Restorer.restore = forgetful
+Restorer.put_back = forgetful
 sys.exit(training.main(sys.argv[1:]))
 """
 
