@@ -3,11 +3,10 @@
 import os
 import selectors
 import signal
-import socket
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,7 +17,7 @@ import tyro
 from ..errors import ConfigurationError
 from ..run.session import stopping_signals
 from ..run.settings import Project, require, seconds_of
-from ..run.worker import Worker
+from ..run.worker import Worker, local_clusters
 
 LOOK_EVERY = 0.1  # seconds, for workers that have ended
 PATIENCE = 5  # seconds, for what is still printed by processes that a worker has left behind
@@ -149,9 +148,8 @@ class Launcher(AbstractContextManager["Launcher"]):
         return next(filter(has_failed, codes), next(filter(None, codes), 0))
 
     def _start(self) -> None:
-        addresses = [f"localhost:{port}" for port in free_ports(self._count)]
-        for number in range(self._count):
-            worker = Worker(number, self._command, addresses)
+        for number, cluster in enumerate(local_clusters(self._count)):
+            worker = Worker(number, self._command, cluster)
             self._workers.append(worker)
             for lines in worker.lines:
                 self._selector.register(lines, selectors.EVENT_READ, lines)
@@ -198,15 +196,6 @@ class Launcher(AbstractContextManager["Launcher"]):
                 worker.kill()
             elif self._stop is not None:
                 worker.ask_to_stop(self._stop)
-
-
-def free_ports(count: int) -> list[int]:
-    """Different ports on which nobody listens."""
-    with ExitStack() as held:  # all of them, until the last is found
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def has_failed(code: int) -> bool:

@@ -6,10 +6,12 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from functools import partial
 from typing import IO, TextIO
 
@@ -27,12 +29,10 @@ class Worker:
 
     Args:
         command: what it runs.
-        addresses: of all workers, for its TF_CONFIG.
+        cluster: its TF_CONFIG.
     """
 
-    def __init__(self, number: int, command: Sequence[str], addresses: Sequence[str]) -> None:
-        task = {"type": "worker", "index": number}
-        cluster = json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
+    def __init__(self, number: int, command: Sequence[str], cluster: str) -> None:
         self.number = number
         self._asked = False
         self._process = subprocess.Popen(  # noqa: S603
@@ -82,6 +82,43 @@ class Worker:
             lines.close()
 
 
+class Trainer(AbstractContextManager["Trainer"]):
+    """A process that trains; it is killed when it is left.
+
+    Args:
+        command: what it runs.
+        environment: variables that it has besides those of this process.
+    """
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        # Files, not pipes: training would stand still when one of them was full.
+        new_file = partial(tempfile.TemporaryFile, "w+", encoding="utf-8")
+        self._output, self._errors = new_file(), new_file()
+        self.process = subprocess.Popen(  # noqa: S603
+            command,
+            env=os.environ | environment,
+            stdout=self._output,
+            stderr=self._errors,
+            preexec_fn=partial(prepare, os.getpid()) if os.name == "posix" else None,  # noqa: PLW1509
+        )
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._output.close()
+        self._errors.close()
+
+    @property
+    def output(self) -> str:
+        """What it has printed."""
+        return read_from_start(self._output)
+
+    @property
+    def errors(self) -> str:
+        """What it has printed on standard error."""
+        return read_from_start(self._errors)
+
+
 class Lines:
     """Passes on what a worker prints: whole lines, with its number in front.
 
@@ -128,6 +165,23 @@ class Lines:
         if whole:
             self._screen.write("".join(f"{self._prefix}{line}\n" for line in whole))
             self._screen.flush()
+
+
+def read_from_start(file: IO[str]) -> str:
+    """All that was written to a file."""
+    file.seek(0)
+    return file.read()
+
+
+def local_clusters(count: int) -> list[str]:
+    """TF_CONFIG for each of so many workers on this machine, on ports on which nobody listens."""
+    with ExitStack() as held:  # all of them, until the last is found
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("", 0))
+        addresses = [f"localhost:{each.getsockname()[1]}" for each in sockets]
+    tasks = ({"type": "worker", "index": index} for index in range(count))
+    return [json.dumps({"cluster": {"worker": addresses}, "task": task}) for task in tasks]
 
 
 def prepare(launcher: int) -> None:

@@ -5,10 +5,8 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +20,7 @@ from ..data.protocol import SavedSpec
 from ..run import session
 from ..run.replicas import deal, single_device
 from ..run.state import TrainState
+from ..run.worker import local_clusters
 from .program.experiment import Classes, Config, ModelConfig, OptimizerConfig
 from .program.models import build_model
 
@@ -213,16 +212,9 @@ def start(*arguments, command="train", path=PROJECT, cwd=None, preexec_fn=None, 
 
 def start_workers(count, *arguments, **settings):
     """Starts so many workers, each of which trains its part of a run on this machine."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("localhost", 0))
-        addresses = [f"localhost:{one.getsockname()[1]}" for one in sockets]
-    tasks = ({"type": "worker", "index": index} for index in range(count))
-    clusters = ({"cluster": {"worker": addresses}, "task": task} for task in tasks)
     return [
-        start(*arguments, environment={"TF_CONFIG": json.dumps(cluster)}, **settings)
-        for cluster in clusters
+        start(*arguments, environment={"TF_CONFIG": cluster}, **settings)
+        for cluster in local_clusters(count)
     ]
 
 
