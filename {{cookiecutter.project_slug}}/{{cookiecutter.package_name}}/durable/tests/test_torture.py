@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from ..cli import torture
 from .helpers import PROGRAM, PROJECT, run_main
+from .mutants import Mutant, project_with
 from .program import commands, experiment
 
 SMALL = ["--", "--model.hidden", "8"]
@@ -21,6 +23,23 @@ def forgetful(self, readied):
     self._variables["hidden_1/bias"].assign_add([1e-3] * 8)
 Restorer.put_back = forgetful
 sys.exit(training.main(sys.argv[1:]))
+"""
+
+UNAGREED = Mutant(
+    "a worker stops by itself, whatever the others do",
+    "run/agreement.py",
+    "stop = next((int(number) for number in stops if number), None)",
+    "stop = signals.stop",
+)
+# Changes the folder of checkpoints, until a signal kills it or it has seen 1,000 of its own.
+DEAF = """
+import pathlib, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+folder = pathlib.Path(sys.argv[sys.argv.index("--root") + 1], "runs/killed/checkpoints")
+folder.mkdir(parents=True, exist_ok=True)
+for number in range(1000):
+    (folder / f"temporary-{number}").touch()
+    time.sleep(0.01)
 """
 
 
@@ -59,6 +78,55 @@ def test_training_that_cannot_start_is_told(tmp_path, capsys):
     assert "--model.name 'nope' is unknown" in printed
 
 
+def test_nothing_is_lost_with_two_workers(tmp_path, capsys):
+    # Worker 1 is asked to stop, and then killed.
+    arguments = ["--workers", 2, "--kills", 2, "--seed", 722, "--root", tmp_path]
+    assert run_main(commands.main, "torture", *arguments, *SMALL) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1].startswith("kill   1: SIGTERM to worker 1, anywhere after 10 changes, ")
+    assert printed[2].startswith("kill   2: SIGKILL to worker 1, in a save after 18 changes, ")
+    assert printed[-1].startswith("Nothing was lost in 2 kills over ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stop_that_is_not_agreed_on_is_found(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "code"
+    monkeypatch.setenv("PYTHONPATH", str(project_with(UNAGREED, folder)))
+    monkeypatch.chdir(folder)
+    arguments = ["--workers", 2, "--kills", 1, "--seed", 722, "--root", tmp_path]
+    assert run_main(commands.main, "torture", *arguments, *SMALL) == 1
+    printed = capsys.readouterr().out
+    assert "kill 1: worker 0 ended by itself with code 1: " in printed
+    assert "A worker was lost" in printed
+
+
+@pytest.fixture
+def deaf(monkeypatch):
+    """A project whose workers hear no SIGTERM."""
+    project = replace(experiment.PROJECT, train=(sys.executable, "-c", DEAF))
+    monkeypatch.setattr(commands, "PROJECT", project)
+    return project
+
+
+@pytest.mark.usefixtures("deaf")
+def test_workers_that_do_not_stop_are_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torture, "SECONDS_TO_END", 0)
+    arguments = ["--workers", 2, "--kills", 1, "--seed", 722, "--root", tmp_path]
+    assert run_main(commands.main, "torture", *arguments) == 1
+    printed = capsys.readouterr().out
+    assert "kill 1: worker 0 did not end within 0 s\n" in printed
+    assert "kill 1: worker 1 did not end within 0 s\n" in printed
+
+
+def test_no_worker_is_left_behind(deaf, tmp_path):
+    started = torture.start_all(deaf, tmp_path, 2, "killed", epochs=1)
+    with pytest.raises(KeyboardInterrupt), started as trainers:
+        raise KeyboardInterrupt
+    assert [trainer.process.returncode for trainer in trainers] == [-9, -9]
+
+
 def test_wrong_usage(capsys):
     assert run_main(commands.main, "torture", "--kills", 0) == 2
     assert "--kills 0 is not possible" in capsys.readouterr().err
+    assert run_main(commands.main, "torture", "--workers", 0) == 2
+    assert "--workers 0 is not possible: give at least 1." in capsys.readouterr().err
