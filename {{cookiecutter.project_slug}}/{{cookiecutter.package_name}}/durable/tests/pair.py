@@ -179,6 +179,17 @@ def misfit(workers, strategy, folder):
     return *mismatch, error_of(manager.restore_or_initialize)
 
 
+def threads_kept(workers):
+    """How many threads are left by exchanges, such as of timeouts that are not over (on Linux)."""
+    threads = Path("/proc/self/task")
+    counts = []
+    for _ in range(2):
+        counts.append(len(list(threads.glob("*"))))
+        for _ in range(100):
+            workers.gather([0])
+    return counts[1] - counts[0]
+
+
 def main(place):
     folder = Path(place)
     logging.getLogger(__package__.partition(".")[0]).setLevel(logging.ERROR)
@@ -187,6 +198,7 @@ def main(place):
     digit_pipeline = pipeline_of(digits(), digits(), 32, {})
     seen = {
         "talk": talk(workers),
+        "threads": threads_kept(workers),
         "decide": decide(workers),
         "places": places(workers, strategy, folder),
         "pipeline": error_of(lambda: share_of(digit_pipeline, strategy)),

@@ -73,6 +73,10 @@ def test_what_they_tell_each_other(pair):
         assert seen["error of 0"] == [4, "Checkpoint ckpt-1 is damaged: cut"]
 
 
+def test_no_threads_are_left_by_what_they_tell_each_other(pair):
+    assert all(seen["threads"] < 50 for seen in pair[1])  # 100 times
+
+
 def test_what_they_decide(pair):
     for index, seen in enumerate(each["decide"] for each in pair[1]):
         nothing, ended, stopped = seen
