@@ -36,6 +36,7 @@ SAVE_EVERY, LOG_EVERY = 15, 10  # steps: often, so that many kills hit a save
 LOOK_EVERY = 0.001  # seconds, for changes: less than a save takes
 BEGUN = ("Restored step ", "No checkpoint in ")
 LOST, STOPPED = "A worker was lost", 128 + signal.SIGTERM
+SECONDS_TO_CHANGE = 600  # for the next save, or they wait for each other for ever
 # For the others to notice that one was killed, which takes TensorFlow about 10, or to stop.
 SECONDS_TO_END = 120
 
@@ -148,7 +149,7 @@ def inject_fault(
     in_a_save, changes = moments.random() < 0.5, moments.randrange(1, 60)
     fault = draw_fault(moments, len(trainers))
     processes = [trainer.process for trainer in trainers]
-    wait_for_changes(processes, paths.checkpoints, changes, in_a_save=in_a_save)
+    hang = not wait_for_changes(processes, paths.checkpoints, changes, in_a_save=in_a_save)
     for target in fault.targets:
         if fault.kills:
             processes[target].kill()
@@ -162,7 +163,8 @@ def inject_fault(
         + (f", all ended {seconds:.0f} s later" if len(trainers) > 1 else ""),
         flush=True,
     )
-    return wrong_ends(fault, trainers, reached) + wrong_start(trainers[0], saved)
+    problems = [f"nothing was saved for {SECONDS_TO_CHANGE} s"] if hang else []
+    return problems + wrong_ends(fault, trainers, reached) + wrong_start(trainers[0], saved)
 
 
 def draw_fault(moments: random.Random, workers: int) -> Fault:
@@ -186,16 +188,24 @@ def wait_for_changes(
     changes: int,
     *,
     in_a_save: bool,
-) -> None:
-    """Waits until a folder has changed so often and, if so asked, a save is under way."""
+) -> bool:
+    """Waits until a folder has changed so often and, if so asked, a save is under way.
+
+    Returns:
+        Whether it changed, or a process has ended by itself.
+    """
     seen = {path.name for path in Path(folder).glob("*")}
+    changed = time.monotonic()
     while all(process.poll() is None for process in processes):
         names = {path.name for path in Path(folder).glob("*")}
         if names != seen:
-            seen, changes = names, changes - 1
+            seen, changes, changed = names, changes - 1, time.monotonic()
         if changes <= 0 and (not in_a_save or any(TEMPORARY in name for name in names)):
-            return
+            return True
+        if time.monotonic() - changed > SECONDS_TO_CHANGE:
+            return False
         time.sleep(LOOK_EVERY)
+    return True
 
 
 def wait_for_ends(processes: Sequence[subprocess.Popen[bytes]]) -> float:

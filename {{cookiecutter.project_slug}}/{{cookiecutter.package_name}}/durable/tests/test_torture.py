@@ -118,6 +118,13 @@ def test_workers_that_do_not_stop_are_told(tmp_path, capsys, monkeypatch):
     assert "kill 1: worker 1 did not end within 0 s\n" in printed
 
 
+@pytest.mark.usefixtures("deaf")
+def test_a_run_that_saves_nothing_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torture, "SECONDS_TO_CHANGE", 0)
+    assert run_main(commands.main, "torture", "--kills", 1, "--root", tmp_path) == 1
+    assert "kill 1: nothing was saved for 0 s\n" in capsys.readouterr().out
+
+
 def test_no_worker_is_left_behind(deaf, tmp_path):
     started = torture.start_all(deaf, tmp_path, 2, "killed", epochs=1)
     with pytest.raises(KeyboardInterrupt), started as trainers:
