@@ -158,6 +158,7 @@ def start_workers(cluster: Cluster, config: RunSettings) -> tf.distribute.Strate
         rpc_layer="grpc",
         num_accelerators={"GPU": gpus},
     )
+    # No time limit for messages among its options: see `Watchdog`.
     # Should one end just now, TensorFlow would wait for an hour, and no thread of Python's runs.
     faulthandler.dump_traceback_later(seconds, exit=True)  # with code 1
     try:
