@@ -68,6 +68,7 @@ def start_launcher(tmp_path, monkeypatch):
     shutil.copy(hiding.__file__, hidden / "sitecustomize.py")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(hidden), str(PROJECT)]))
     processes = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
 
     def start(*words, **settings):
         command = [sys.executable, "-m", bare.__name__, "launch", "--workers", "2", *words]
@@ -77,6 +78,7 @@ def start_launcher(tmp_path, monkeypatch):
         return processes[-1]
 
     yield start
+    signal.signal(signal.SIGHUP, before)
     for process in processes:
         process.kill()
         process.communicate()
