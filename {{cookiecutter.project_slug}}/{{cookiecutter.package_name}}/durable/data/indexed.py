@@ -125,24 +125,28 @@ class IndexedData:
         Seeking costs the same whatever `start` is. The randomness of the augmentation comes from
         the seed, the step and the position in the batch.
         """
-        index, count = self.part
-        size = self.batch_size // count
-        places = tf.range(index * size, (index + 1) * size, dtype=tf.int64)
 
         def batch(step: tf.Tensor) -> Any:
-            chosen = self.training.take(tf.gather(self.numbers(seed, step), places))
+            chosen = self.training.take(self.numbers(seed, step))
             if self.augment is None:
                 return chosen
-            trained = step * self.batch_size + places
-            return augmented(self.augment, chosen, tf.stack([seed + 0 * trained, trained], axis=1))
+            trained = step * self.batch_size + self._places()
+            seeds = tf.stack([tf.ones_like(trained) * seed, trained], axis=1)
+            return augmented(self.augment, chosen, seeds)
 
         return self._map(batch, start, stop)
 
     def numbers(self, seed: int, step: tf.Tensor) -> tf.Tensor:
-        """Which examples the batch of a step, () int64, is made of: (batch,) int64."""
+        """Which examples its part of the batch of a step, () int64, is made of: (part,) int64."""
         epoch, position = step // self.steps_per_epoch, step % self.steps_per_epoch
-        places = position * self.batch_size + tf.range(self.batch_size, dtype=tf.int64)
+        places = position * self.batch_size + self._places()
         return shuffle(places, tf.stack([seed, epoch]), len(self.training))
+
+    def _places(self) -> tf.Tensor:
+        """Where in the whole batch its part lies: (part,) int64."""
+        index, count = self.part
+        size = self.batch_size // count
+        return tf.range(index * size, (index + 1) * size, dtype=tf.int64)
 
     def validation_batches(self) -> tf.data.Dataset:
         """The held-out examples, in their order, in batches as large as the training's."""

@@ -71,8 +71,9 @@ class TrainState:
         # Not a part of it: a state with such a loss is not saved.
         self._bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.hooks = [*hooks, *early_stopping(config, task), *freezing(task)]
+        is_chief = Workers(strategy).is_chief
         for hook in self.hooks:
-            hook.is_chief = Workers(strategy).is_chief
+            hook.is_chief = is_chief
         self.untracked = untracked_variables(task, element_spec, strategy)
 
     @property
