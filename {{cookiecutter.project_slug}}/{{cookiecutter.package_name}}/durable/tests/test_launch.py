@@ -244,16 +244,21 @@ if index == 1:
     assert not is_alive(pid)
 
 
-def test_the_first_failure_gives_the_code(script, tmp_path, capfd):
+def test_the_first_failure_gives_the_code(script, tmp_path, capfd, monkeypatch):
     text = """
-own, other = (pathlib.Path(sys.argv[1], f"ended-{number}") for number in (index, 1 - index))
+told = pathlib.Path(sys.argv[1], "told")
 if index == 0:
-    while not other.exists(): time.sleep(0.01)
-    time.sleep(0.5)  # the launcher has seen it long ago
+    while not told.exists(): time.sleep(0.01)
     print("has lost a worker", file=sys.stderr)
-own.touch()
 sys.exit(3 + index)
 """
+    say = launch.say
+
+    def say_and_note(text):
+        say(text)
+        (tmp_path / "told").touch()
+
+    monkeypatch.setattr(launch, "say", say_and_note)
     assert launch_here("--workers", 2, "--", script(text), tmp_path) == 4
     lines = capfd.readouterr().err.splitlines()
     assert lines == [
