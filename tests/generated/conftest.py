@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,25 +25,32 @@ def _own_root(monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A copy of the project, to be edited."""
-    skipped = shutil.ignore_patterns("runs", ".*", "__pycache__")
-    return shutil.copytree(PROJECT, tmp_path / "copy", ignore=skipped)
+    return copy_of(PROJECT, tmp_path / "copy")
 
 
 @pytest.fixture
 def run(copy: Path) -> Run:
     """Runs the Python of this environment in the copy: run("train.py", "--epochs", 1)."""
 
-    def run_python(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-        process = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=copy,
-            env={"PATH": "", "HOME": str(copy), "PYTHONPATH": str(copy), "PYTHONUTF8": "1"},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
-        assert process.returncode == code, process.stdout + process.stderr
-        return process
+    return partial(run_in, copy)
 
-    return run_python
+
+def run_in(project: Path, *arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """Runs the Python of this environment in a project, to its end by that exit code."""
+    process = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=project,
+        env={"PATH": "", "HOME": str(project), "PYTHONPATH": str(project), "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert process.returncode == code, process.stdout + process.stderr
+    return process
+
+
+def copy_of(project: Path, folder: Path) -> Path:
+    """A copy of a project, without what was made in it."""
+    skipped = shutil.ignore_patterns("runs", ".*", "__pycache__")
+    return shutil.copytree(project, folder, ignore=skipped)

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ import my_segmentation.paths
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import on_the_newest
+from conftest import copy_of, on_the_newest, run_in
 from PIL import Image
 from test_edits import edit
 
@@ -130,8 +128,7 @@ def job(request: pytest.FixtureRequest) -> Job:
 @pytest.fixture
 def project(job: Job, tmp_path: Path) -> Path:
     """A copy of the project, after the job's edits."""
-    skipped = shutil.ignore_patterns("runs", ".*", "__pycache__")
-    project = shutil.copytree(job.project, tmp_path / "project", ignore=skipped)
+    project = copy_of(job.project, tmp_path / "project")
     package = project / job.project.name.replace("-", "_")
     for name in job.files:
         shutil.copy(FILES / Path(name).name, package / name)
@@ -186,16 +183,7 @@ def run(project: Path) -> Run:
     """Runs the Python of this environment in the project, and returns what was printed."""
 
     def run_python(*arguments: object, code: int = 0) -> str:
-        process = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=project,
-            env={"PATH": "", "HOME": str(project), "PYTHONPATH": str(project), "PYTHONUTF8": "1"},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
-        assert process.returncode == code, process.stdout + process.stderr
+        process = run_in(project, *arguments, code=code)
         return process.stdout + process.stderr
 
     return run_python

@@ -2,16 +2,13 @@
 
 import json
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import my_forecasting.paths
 import my_segmentation.paths
 import pytest
-from conftest import on_the_newest
+from conftest import copy_of, on_the_newest, run_in
 from test_snippets import write_snippets
 
 STARTERS = {
@@ -35,8 +32,7 @@ def starter(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def project(starter: str, tmp_path: Path) -> Path:
     """A copy of the starter's project."""
-    skipped = shutil.ignore_patterns("runs", ".*", "__pycache__")
-    return shutil.copytree(STARTERS[starter], tmp_path / "project", ignore=skipped)
+    return copy_of(STARTERS[starter], tmp_path / "project")
 
 
 @pytest.fixture
@@ -44,16 +40,7 @@ def run(project: Path) -> Run:
     """Runs the Python of this environment in the project, and returns what was printed."""
 
     def run_python(*arguments: object, code: int = 0) -> str:
-        process = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            cwd=project,
-            env={"PATH": "", "HOME": str(project), "PYTHONPATH": str(project), "PYTHONUTF8": "1"},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
-        assert process.returncode == code, process.stdout + process.stderr
+        process = run_in(project, *arguments, code=code)
         return process.stdout + process.stderr
 
     return run_python

@@ -1,9 +1,7 @@
 """Every starter on two devices, and then, from where that ended, with two workers."""
 
 import json
-import shutil
-import subprocess
-import sys
+from functools import partial
 from math import isfinite
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import my_experiment.paths
 import my_forecasting.paths
 import my_segmentation.paths
 import pytest
+from conftest import copy_of, run_in
 
 STARTERS = {
     "my_experiment": Path(my_experiment.paths.PROJECT),
@@ -23,25 +22,12 @@ MIRRORED = ["train.py", "--strategy", "mirrored", "--cpu-devices", "2"]
 
 @pytest.mark.parametrize("package", STARTERS)
 def test_it_trains_on_two_devices_and_goes_on_with_two_workers(package: str, tmp_path: Path):
-    project = tmp_path / "a project"
-    skipped = shutil.ignore_patterns("runs", ".*", "__pycache__")
-    shutil.copytree(STARTERS[package], project, ignore=skipped)
+    project = copy_of(STARTERS[package], tmp_path / "a project")
+    run = partial(run_in, project)
 
-    def run(*arguments: str) -> str:
-        process = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=project,
-            env={"PATH": "", "HOME": str(project), "PYTHONPATH": str(project), "PYTHONUTF8": "1"},
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            check=False,
-        )
-        assert process.returncode == 0, process.stdout + process.stderr
-        return process.stdout
-
-    assert "starting from scratch" in run(*MIRRORED, *SHORT, "2")
-    launched = run("-m", package, "launch", "--workers", "2", "--", "train.py", *SHORT, "4")
+    assert "starting from scratch" in run(*MIRRORED, *SHORT, 2).stdout
+    launch = ["-m", package, "launch", "--workers", 2, "--", "train.py"]
+    launched = run(*launch, *SHORT, 4).stdout
     assert "[worker 0] Restored step 2 " in launched
     assert "[worker 1]" not in launched
     log = (project / "runs/default/metrics.jsonl").read_text(encoding="utf-8")
