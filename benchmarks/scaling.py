@@ -6,7 +6,6 @@ Each way is measured in processes of its own, a process for each worker, which
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,8 @@ import tensorflow as tf
 import train
 from my_experiment.config import Config, DataConfig, ModelConfig
 from my_experiment.data import load_data
-from my_experiment.durable import TrainState, own_place, share_of, start_strategy
+from my_experiment.durable import TrainState, Workers, own_place, share_of, start_strategy
+from my_experiment.durable.run.worker import local_clusters
 from my_experiment.experiment import Experiment
 from my_experiment.models import build_model
 from report import in_turn, seconds, table
@@ -130,7 +130,7 @@ def of_orbit(config: Config, strategy: tf.distribute.Strategy, folder: Path) -> 
         steps_per_loop=CHUNK,
         checkpoint_manager=tf.train.CheckpointManager(
             tf.train.Checkpoint(**parts),
-            str(folder / f"orbit-{number_of_worker()}"),
+            str(folder / f"orbit-{Workers(strategy).index}"),
             config.max_to_keep,
             step_counter=trainer.step,
             checkpoint_interval=FAR,  # without one, the controller never saves
@@ -145,11 +145,6 @@ def of_orbit(config: Config, strategy: tf.distribute.Strategy, folder: Path) -> 
 
 
 WAYS = {"generated train.py": generated, "Orbit's Controller": of_orbit}
-
-
-def number_of_worker() -> int:
-    """Which worker this process is."""
-    return int(json.loads(os.environ.get("TF_CONFIG", "{}")).get("task", {}).get("index", 0))
 
 
 def measure(way: str, kind: str, count: int, folder: Path) -> dict[str, float]:
@@ -187,15 +182,11 @@ def measure_save(program: Program) -> float:
 
 def start(way: str, kind: str, count: int, folder: Path) -> tuple[dict[str, float], float]:
     """Runs a way in its processes: what the first one tells, and when they were started."""
-    workers = count if kind == "worker" else 1
-    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(workers)]}
+    clusters = local_clusters(count) if kind == "worker" else [""]  # none
+    command = [sys.executable, __file__, way, kind, str(count), str(folder)]
     began, processes = time(), []
-    for index in range(workers):
-        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        if kind == "worker":
-            task = {"type": "worker", "index": index}
-            environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
-        command = [sys.executable, __file__, way, kind, str(count), str(folder)]
+    for cluster in clusters:
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "TF_CONFIG": cluster}
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -205,15 +196,6 @@ def start(way: str, kind: str, count: int, folder: Path) -> tuple[dict[str, floa
         if process.returncode:
             raise RuntimeError(errors)
     return json.loads(told[0][0].splitlines()[-1]), began
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def measure_case(way: str, kind: str, count: int) -> dict[str, float]:
