@@ -107,7 +107,7 @@ class Workers:
     def _gather(self) -> Any:
         strategy = self._strategy or tf.distribute.get_strategy()
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
         def gather(numbers: tf.Tensor) -> tf.Tensor:
             def exchange(own: tf.Tensor) -> tf.Tensor:
                 context = tf.distribute.get_replica_context()
