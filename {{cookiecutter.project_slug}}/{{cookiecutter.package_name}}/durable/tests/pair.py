@@ -16,16 +16,14 @@ from ..data.arrays import ArrayData
 from ..errors import ConfigurationError, DamagedCheckpoint, UserError
 from ..run.agreement import agree, own_place
 from ..run.layers import ExampleDropout
-from ..run.means import Validation
 from ..run.paths import RunPaths
 from ..run.replicas import share_of, start_strategy
 from ..run.session import RunLock, Signals
 from ..run.settings import RunSettings
-from ..run.state import TrainState
-from .helpers import data_of, manager_of, train, variables_of
+from .helpers import data_of, manager_of, train
 from .program.experiment import digits, pipeline_of
+from .replicated import Numbers, arrays_of, scaled, state_of, trained
 from .tasks import images
-from .test_replicas import Numbers, scaled
 
 STEPS = 6
 
@@ -51,27 +49,6 @@ def scaled_and_clipped():
 
 
 TASKS = {"dropout": (with_dropout, noisy_images), "scaled": (scaled_and_clipped, images)}
-
-
-def state_of(task, data, strategy):
-    """A state that is the same in every process."""
-    keras.utils.set_random_seed(1)
-    with strategy.scope():
-        made = task()
-    return TrainState(made, data.element_spec, strategy=strategy)
-
-
-def values_of(state):
-    return [tf.convert_to_tensor(variable).numpy() for variable in variables_of(state)]
-
-
-def trained(task, data, strategy):
-    """The values of a state after some steps, and its means."""
-    shared = share_of(data, strategy)
-    state = state_of(task, data, strategy)
-    train(state, shared, 0, STEPS, strategy)
-    means = state.line.result() | Validation(state.task, data, strategy)()
-    return values_of(state), means
 
 
 def error_of(function):
@@ -143,7 +120,7 @@ def save_and_restore(workers, strategy, folder):
     elastic.save()
     manager = manager_of(state, folder / "checkpoints", strategy=strategy)
     seen = {"before": manager.has_checkpoints, "none": manager.restore_or_initialize()}
-    saved, path = values_of(state), manager.save()
+    saved, path = arrays_of(state), manager.save()
     train(state, data, 7, 9, strategy)
     manager.save()
     seen["restored"] = manager.restore_or_initialize()
@@ -152,7 +129,7 @@ def save_and_restore(workers, strategy, folder):
         newest.write_bytes(newest.read_bytes()[:100])
     workers.gather([0])  # not before it is cut short
     seen["older"] = manager.restore_or_initialize() == path
-    seen["same values"] = all(map(np.array_equal, saved, values_of(state)))
+    seen["same values"] = all(map(np.array_equal, saved, arrays_of(state)))
     state.step.assign(8)
     if not workers.is_chief:
         manager._restorer.read = failing(DamagedCheckpoint(Path("ckpt-7"), "it says"))
@@ -207,7 +184,7 @@ def main(place):
         "means": {},
     }
     for name, (task, data) in TASKS.items():
-        values, seen["means"][name] = trained(task, data(), strategy)
+        values, seen["means"][name] = trained(task, data(), strategy, STEPS)
         np.savez(folder / f"{name}-{workers.index}.npz", *values)
     (folder / f"seen-{workers.index}.json").write_text(json.dumps(seen), encoding="utf-8")
 

@@ -9,9 +9,9 @@ from filelock import FileLock
 
 from ..run.replicas import single_device
 from .helpers import files_in, finish, manager_of, start_workers, train
-from .pair import TASKS, state_of, trained, values_of
+from .pair import STEPS, TASKS
+from .replicated import Numbers, arrays_of, require_same, state_of, trained
 from .tasks import images
-from .test_replicas import Numbers, require_same
 
 PAIR = f"{__package__}.pair"
 
@@ -44,7 +44,7 @@ def train_together(folder):
 def test_two_workers_make_the_numbers_of_one(pair, name):
     folder, seen = pair
     task, data = TASKS[name]
-    wanted = trained(task, data(), single_device())
+    wanted = trained(task, data(), single_device(), STEPS)
     for index in range(2):
         with np.load(folder / f"{name}-{index}.npz") as arrays:
             found = list(arrays.values())
@@ -139,4 +139,4 @@ def test_a_run_goes_on_with_two_workers_and_with_one_again(pair):
     train(state, images(), 7, 9)
     straight = state_of(Numbers, images(), single_device())
     train(straight, images(), 0, 9)
-    require_same((values_of(state), {}), (values_of(straight), {}))
+    require_same((arrays_of(state), {}), (arrays_of(straight), {}))

@@ -10,7 +10,6 @@ import tensorflow as tf
 from ..compat import keras
 from ..errors import ConfigurationError
 from ..run.layers import ExampleDropout
-from ..run.means import Validation
 from ..run.replicas import deal, draw_by_example, start_strategy
 from ..run.settings import RunSettings
 from ..run.state import TrainState
@@ -24,41 +23,17 @@ from .helpers import (
     variables_of,
 )
 from .program import training
-from .program.experiment import Task
+from .replicated import Numbers, arrays_of, require_same, scaled, state_of, trained
 from .tasks import Adversarial, images
 
 layers = keras.layers
 MIRRORED = ["--strategy", "mirrored", "--cpu-devices"]
 
 
-class Numbers(Task):
-    """A number for each image, by a model and optimizers that a test chooses."""
-
-    def __init__(self, stack=(), optimizer=None, **optimizers):
-        penalty = keras.regularizers.L2(0.01)
-        before = [keras.Input((4, 4)), layers.Flatten(name="flat")]
-        before.append(layers.Dense(8, "relu", kernel_regularizer=penalty, name="body"))
-        self.models = {"model": keras.Sequential([*before, *stack, layers.Dense(1, name="out")])}
-        self.optimizers = {"optimizer": optimizer or keras.optimizers.Adam(0.01), **optimizers}
-
-    def loss(self, y, outputs):
-        return tf.cast((y - outputs[:, 0]) ** 2, tf.float32) * 100
-
-    def metrics(self):
-        return {"error": keras.metrics.MeanAbsoluteError()}
-
-    def update_metrics(self, metrics, batch, outputs):
-        metrics["error"].update_state(batch[1][:, tf.newaxis], outputs)
-
-
 class Frozen(Numbers):
     def __init__(self):
         super().__init__(body_optimizer=keras.optimizers.Adam(0.02))
         self.frozen_until = {"body_optimizer": 5}
-
-
-def scaled(optimizer):
-    return keras.mixed_precision.LossScaleOptimizer(optimizer, initial_scale=2.0**30)
 
 
 TASKS = {
@@ -74,35 +49,21 @@ TASKS = {
 }
 
 
-def trained(count, task, steps=8, **settings):
-    """The values of a state after some steps on so many replicas, by name, and its means."""
-    keras.utils.set_random_seed(1)
+def replicated(count, task, steps=8, **settings):
+    """What comes out of some steps on so many replicas."""
     kind = "none" if count == 1 else "mirrored"
     config = RunSettings(strategy=kind, cpu_devices=count, **settings)
-    strategy, data = start_strategy(config), images()
-    with strategy.scope():
-        made = task()
-    state = TrainState(made, data.element_spec, config=config, strategy=strategy)
-    train(state, data, 0, steps, strategy)
-    values = [tf.convert_to_tensor(variable).numpy() for variable in variables_of(state)]
-    return values, state.line.result() | Validation(made, data, strategy)()
-
-
-def require_same(found, wanted):
-    """Each variable in its norm, and each mean, to one part in a hundred thousand."""
-    for one, other in zip(found[0], wanted[0], strict=True):
-        assert np.linalg.norm(one - other) <= 1e-5 * np.linalg.norm(other)
-    assert found[1] == pytest.approx(wanted[1], rel=1e-5)
+    return trained(task, images(), start_strategy(config), steps, config)
 
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_two_replicas_make_the_numbers_of_one(task):
-    require_same(trained(2, task), trained(1, task))
+    require_same(replicated(2, task), replicated(1, task))
 
 
 def test_four_replicas_with_slices_and_an_average():
     settings = {"accumulate": 2, "ema": 0.9}
-    require_same(trained(4, Numbers, **settings), trained(1, Numbers, **settings))
+    require_same(replicated(4, Numbers, **settings), replicated(1, Numbers, **settings))
 
 
 def test_statistics_of_batches_are_the_mean_of_all_replicas():
@@ -111,30 +72,25 @@ def test_statistics_of_batches_are_the_mean_of_all_replicas():
     def normalized():
         return Numbers([layers.BatchNormalization(name="norm")])
 
-    keras.utils.set_random_seed(1)
     strategy, data = start_strategy(RunSettings(strategy="mirrored", cpu_devices=2)), images()
-    with strategy.scope():
-        task = normalized()
-    state = TrainState(task, data.element_spec, strategy=strategy)
+    state = state_of(normalized, data, strategy)
     train(state, data, 0, 5, strategy)
     for variable in variables_of(state):
         parts = [part.numpy() for part in strategy.experimental_local_results(variable)]
         assert all(np.array_equal(parts[0], part) for part in parts)
-    mean, variance = task.model.get_layer("norm").non_trainable_variables
+    mean, variance = state.task.model.get_layer("norm").non_trainable_variables
     assert not np.allclose(mean, 0)
     assert not np.allclose(variance, 1)
 
 
 def test_a_part_of_the_state_is_put_back_on_every_replica(tmp_path):
     strategy, data = start_strategy(RunSettings(strategy="mirrored", cpu_devices=2)), images()
-    with strategy.scope():
-        task = Numbers([layers.Dropout(0.5)])
-    state = TrainState(task, data.element_spec, strategy=strategy)
+    state = state_of(lambda: Numbers([layers.Dropout(0.5)]), data, strategy)
     manager = manager_of(state, tmp_path)
     train(state, data, 0, 3, strategy)
     path = manager.save()
     train(state, data, 3, 6, strategy)
-    straight = [tf.convert_to_tensor(variable).numpy() for variable in variables_of(state)]
+    straight = arrays_of(state)
     assert manager.restore_or_initialize() == path
     train(state, data, 3, 6, strategy)
     for variable, value in zip(variables_of(state), straight, strict=True):
@@ -212,9 +168,9 @@ class AdversarialByExample(Adversarial):
 
 
 def test_a_step_of_a_tasks_own_makes_the_numbers_of_one_replica():
-    one = trained(1, AdversarialByExample)
+    one = replicated(1, AdversarialByExample)
     for count in (2, 4):
-        require_same(trained(count, AdversarialByExample), one)
+        require_same(replicated(count, AdversarialByExample), one)
 
 
 def values_of_replicas(state, strategy):
@@ -226,14 +182,7 @@ def values_of_replicas(state, strategy):
 def test_a_step_of_a_tasks_own_goes_on_exactly_on_two_replicas(tmp_path):
     """With a generator, dropout and batch normalisation as they usually are."""
     strategy, data = start_strategy(RunSettings(strategy="mirrored", cpu_devices=2)), images()
-
-    def fresh():
-        keras.utils.set_random_seed(1)
-        with strategy.scope():
-            task = Adversarial()
-        return TrainState(task, data.element_spec, strategy=strategy)
-
-    straight, stopped, resumed = fresh(), fresh(), fresh()
+    straight, stopped, resumed = (state_of(Adversarial, data, strategy) for _ in range(3))
     train(straight, data, 0, 6, strategy)
     train(stopped, data, 0, 3, strategy)
     manager_of(stopped, tmp_path).save()
