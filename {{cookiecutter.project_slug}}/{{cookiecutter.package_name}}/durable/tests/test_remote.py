@@ -29,6 +29,7 @@ from .helpers import (
     saved_values,
     small_state,
     start,
+    start_workers,
     steps_in,
 )
 from .program import bare, commands, training
@@ -124,6 +125,28 @@ def test_a_killed_run_ends_as_one_that_was_never_stopped(store, plugin, straight
     assert [line for line in log_of(store / RUN) if line["step"] <= 132] == log_of(straight)
     assert max(points_of(store / RUN / "tensorboard")) == 176
     assert tf.train.latest_checkpoint(f"{ROOT}/runs/default/checkpoints").endswith("ckpt-176")
+
+
+def test_two_workers_keep_one_run_there(store, plugin, monkeypatch, tmp_path):
+    def started():
+        path = os.pathsep.join([str(PROJECT), str(plugin)])
+        workers = ["--strategy", "multi-worker", "--epochs", "2", "--model.hidden", "8"]
+        processes = start_workers(2, "--root", ROOT, *workers, path=path)
+        return [finish(process) for process in processes]
+
+    # The chief is killed at its second checkpoint, whose data are there already.
+    monkeypatch.setenv("OBJECT_STORE_KILL", f"put {RUN}/checkpoints/ckpt-88.index")
+    chief, other = started()
+    assert (chief[0], other[0]) == (-9, 1), chief[2] + other[2]
+    assert other[2].endswith("start all workers again to resume.\n")
+    monkeypatch.delenv("OBJECT_STORE_KILL")
+    chief, other = started()
+    assert (chief[0], other[0]) == (0, 0), chief[2] + other[2]
+    assert "Restored step 44 (epoch 1)" in chief[1]
+    assert steps_in(store / RUN / "checkpoints") == [44, 88]
+    assert [line["step"] for line in log_of(store / RUN)] == [44, 88]
+    index = f"put {RUN}/checkpoints/ckpt-88.index"
+    assert changes(tmp_path).count(index) == 1  # only the chief puts anything there
 
 
 def test_data_come_before_the_index_and_go_after_it(store, tmp_path):
