@@ -139,3 +139,11 @@ def test_auto_takes_one_device_where_one_worker_is_named(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     strategy = start_strategy(RunSettings(strategy="auto"))
     assert not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+@pytest.mark.parametrize("text", ["", " ", "{}", '{"cluster": {}}', '{"cluster": null}'])
+@pytest.mark.parametrize("kind", ["none", "mirrored", "auto"])
+def test_a_configuration_that_names_nobody_does_no_harm(monkeypatch, text, kind):
+    monkeypatch.setenv("TF_CONFIG", text)
+    strategy = start_strategy(RunSettings(strategy=kind, cpu_devices=2))
+    assert strategy.num_replicas_in_sync == (2 if kind == "mirrored" else 1)
