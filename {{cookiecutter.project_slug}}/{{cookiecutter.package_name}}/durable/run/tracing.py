@@ -114,18 +114,19 @@ def in_order_of_use(
     }
     fixed = {id(table.resource_handle) for table in fixed_tables(task.models.values())}
     given = traced.inputs[len(traced.inputs) - len(traced.captured_inputs) :]
-    used = {
-        id(tensor)
+    resources = {
+        id(tensor): inside
         for tensor, inside in zip(traced.captured_inputs, given, strict=True)
-        if tensor.dtype == tf.resource and not is_order_of_messages(inside)
-    } - fixed
-    if used - by_handle.keys():
+        if tensor.dtype == tf.resource and id(tensor) not in fixed
+    }
+    unknown = [inside for key, inside in resources.items() if key not in by_handle]
+    if not all(map(is_order_of_messages, unknown)):
         raise ConfigurationError(
             f"{names_of_models(task)} keeps state outside of variables (a lookup table, say), "
             "which a checkpoint of its variables would lose. Move that part into the data, or make "
             "it a tf.lookup.StaticHashTable that is an attribute of its layer."
         )
-    found = [by_handle[id(tensor)] for tensor in traced.captured_inputs if id(tensor) in used]
+    found = [by_handle[key] for key in resources if key in by_handle]
     return list({id(variable): variable for variable in found}.values())  # each replica has one
 
 

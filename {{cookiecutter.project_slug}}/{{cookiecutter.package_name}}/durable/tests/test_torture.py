@@ -85,13 +85,11 @@ def test_training_that_cannot_start_is_told(tmp_path, capsys):
 
 @on_the_newest
 def test_nothing_is_lost_with_two_workers(tmp_path, capsys):
-    # Worker 1 is asked to stop, and then killed.
-    arguments = ["--workers", 2, "--kills", 2, "--seed", 722, "--root", tmp_path]
+    arguments = ["--workers", 2, "--kills", 1, "--seed", 7, "--root", tmp_path]
     assert run_main(commands.main, "torture", *arguments, *SMALL) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[1].startswith("kill   1: SIGTERM to worker 1, anywhere after 10 changes, ")
-    assert printed[2].startswith("kill   2: SIGKILL to worker 1, in a save after 18 changes, ")
-    assert printed[-1].startswith("Nothing was lost in 2 kills over ")
+    assert printed[1].startswith("kill   1: SIGKILL to worker 0, in a save after 10 changes, ")
+    assert printed[-1].startswith("Nothing was lost in 1 kills over ")
     assert list(tmp_path.iterdir()) == []
 
 

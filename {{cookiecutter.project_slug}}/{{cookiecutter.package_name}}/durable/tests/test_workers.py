@@ -10,7 +10,8 @@ from ..checkpoint.workers import Workers
 from ..run import agreement
 from ..run.agreement import Watchdog
 from ..run.settings import RunSettings
-from .helpers import finish, log_of, read_until, saved_values, start_workers
+from ..run.worker import local_clusters
+from .helpers import finish, log_of, read_until, saved_values, start, start_workers
 
 
 def test_what_is_killed_or_stopped_goes_on_exactly(tmp_path):
@@ -50,11 +51,9 @@ def test_what_is_killed_or_stopped_goes_on_exactly(tmp_path):
 
 
 def test_one_that_never_starts_is_not_waited_for_for_ever(tmp_path):
+    first, _ = local_clusters(2)
     waiting = ["--strategy", "multi-worker", "--worker-timeout", "2s", "--root", tmp_path]
-    waiting_one, never = start_workers(2, *waiting)
-    never.kill()
-    finish(never)
-    code, _, errors = finish(waiting_one)
+    code, _, errors = finish(start(*waiting, environment={"TF_CONFIG": first}))
     assert code == 1
     assert re.search(r"Worker 1 did not start at localhost:\d+ within the 2 s", errors)
 
