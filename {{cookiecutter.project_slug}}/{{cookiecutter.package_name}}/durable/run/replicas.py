@@ -104,7 +104,7 @@ def start_strategy(config: RunSettings) -> tf.distribute.Strategy:
             return start_workers(cluster, config)
     else:
         require_no_cluster(config)
-    if cluster_of_environment() is None:
+    if cluster_in_tf_config() is None:
         os.environ.pop("TF_CONFIG", None)  # TensorFlow reads it too, and fails where it is empty
     if config.cpu_devices is not None:
         split_cpu(config.cpu_devices)
@@ -132,14 +132,14 @@ def require_cluster(cluster: Cluster | None, config: RunSettings) -> Cluster:
     return cluster
 
 
-def cluster_of_environment() -> Cluster | None:
+def cluster_in_tf_config() -> Cluster | None:
     """The cluster that TF_CONFIG names, if it names one."""
     return find_cluster({"TF_CONFIG": os.environ.get("TF_CONFIG", "")})
 
 
 def require_no_cluster(config: RunSettings) -> None:
     """Raises ConfigurationError where TF_CONFIG names workers that would not know of each other."""
-    cluster = cluster_of_environment()
+    cluster = cluster_in_tf_config()
     if cluster is not None and len(cluster.addresses) > 1:
         raise ConfigurationError(
             f"TF_CONFIG names {len(cluster.addresses)} workers, and --strategy is "
