@@ -25,9 +25,12 @@ def test_it_trains_on_two_devices_and_goes_on_with_two_workers(package: str, tmp
     project = copy_of(STARTERS[package], tmp_path / "a project")
     run = partial(run_in, project)
 
-    assert "starting from scratch" in run(*MIRRORED, *SHORT, 2).stdout
+    begun = run(*MIRRORED, *SHORT, 2).stdout
+    assert "Training on 2 devices." in begun
+    assert "starting from scratch" in begun
     launch = ["-m", package, "launch", "--workers", 2, "--", "train.py"]
     launched = run(*launch, *SHORT, 4).stdout
+    assert "[worker 0] Training with 2 workers, on 2 devices in all." in launched
     assert "[worker 0] Restored step 2 " in launched
     assert "[worker 1]" not in launched
     log = (project / "runs/default/metrics.jsonl").read_text(encoding="utf-8")

@@ -31,9 +31,10 @@ class LaunchOptions:
     """Train with several workers on this machine, as --strategy multi-worker does on several.
 
     What stands after -- is what each worker runs: launch --workers 2 -- train.py --run wide. They
-    are told of each other by TF_CONFIG, and what they print gets their number. SIGTERM, Ctrl-C,
-    SIGHUP and SIGUSR1 are passed on to all; the second that asks to stop kills them. When one has
-    failed, the others are ended. Exit code 0 if all finished, else that of the first that failed.
+    are told of each other by TF_CONFIG, and get --strategy multi-worker if they are given none;
+    what they print gets their number. SIGTERM, Ctrl-C, SIGHUP and SIGUSR1 are passed on to all; the
+    second that asks to stop kills them. When one has failed, the others are ended. Exit code 0 if
+    all finished, else that of the first that failed.
     """
 
     workers: int
@@ -174,6 +175,8 @@ class Launcher(AbstractContextManager["Launcher"]):
         self._workers.remove(worker)
 
     def _tell_failure(self, number: int, code: int) -> None:
+        if code < 0 and self._stop is not None:
+            return  # by that signal, since it did not listen yet, or came twice
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         others = f" The others have {self._grace:g} seconds to end." if self._workers else ""
         say(f"Worker {number} {how}.{others}")
@@ -200,7 +203,7 @@ class Launcher(AbstractContextManager["Launcher"]):
 
 def has_failed(code: int) -> bool:
     """Whether a worker has failed; one that ends with 128+N was stopped, and has saved."""
-    return code < 0 or 0 < code < 128
+    return code != 0 and code - 128 not in stopping_signals()
 
 
 def say(text: str) -> None:

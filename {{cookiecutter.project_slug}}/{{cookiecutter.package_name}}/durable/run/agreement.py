@@ -1,12 +1,13 @@
 """What several workers do as one: they go on, save and stop at the same step, or end together."""
 
+import json
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -16,10 +17,10 @@ import tensorflow as tf
 from ..checkpoint.workers import Workers
 from ..compat import whole_number
 from ..data.indexed import OTHERS_ERRORS
-from ..errors import WorkerLost
+from ..errors import ConfigurationError, WorkerLost
 from .paths import RunPaths
 from .session import Signals
-from .settings import RunSettings, seconds_of
+from .settings import RunSettings, flat, seconds_of
 
 Paths = TypeVar("Paths", bound=RunPaths)
 
@@ -69,6 +70,27 @@ def agree(
         ended = ANOTHER
     save = bool(requests.any() or dues[0] or stop or ended)
     return Agreement(stop, save, ended, int(chunks[0]))
+
+
+def require_same_settings(workers: Workers, config: RunSettings) -> None:
+    """Raises ConfigurationError, on all, where one has other settings than the chief.
+
+    The folder of the runs, say, may have a name of its own on each machine.
+    """
+    settings = flat(asdict(config))
+    own = {name: settings[name] for name in settings.keys() - {"config", "debug", "root"}}
+    told = [json.loads(text) for text in workers.texts(json.dumps(own))]
+    for index, found in enumerate(told):
+        others = [
+            f"--{name.replace('_', '-')} {value}, not {told[0].get(name)}"
+            for name, value in sorted(found.items())
+            if value != told[0].get(name)
+        ]
+        if others:
+            raise ConfigurationError(
+                f"Worker {index} was started with other settings than worker 0: "
+                f"{'; '.join(others)}. Start all workers by the same command."
+            )
 
 
 class Watchdog(AbstractContextManager["Watchdog"]):

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError, WorkerLost, in_one_line
 FORM = (
     '{"cluster": {"worker": ["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}'
 )
-ADDRESS = re.compile(r"[^\s:/]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}")
+ADDRESS = re.compile(r"(?:[^\s:/]+|\[[0-9a-fA-F:]+\]):([0-9]{1,5})")
 # Below those that systems give to outgoing connections, from 32768 on.
 FIRST_PORT, PORTS = 15000, 10000
 SECONDS_BETWEEN_TRIES = 0.1
@@ -39,8 +39,11 @@ class Cluster:
 
     def __post_init__(self) -> None:
         for address in self.addresses:
-            if not ADDRESS.fullmatch(address):
-                raise ConfigurationError(f"The worker address {address!r} is not host:port.")
+            match = ADDRESS.fullmatch(address)
+            if match is None or not 0 < int(match[1]) < 65536:
+                raise ConfigurationError(
+                    f"The worker address {address!r} is not host:port, with a port of 1 to 65535."
+                )
         if len(set(self.addresses)) < len(self.addresses):
             raise ConfigurationError(
                 f"Two workers have one address in {', '.join(self.addresses)}: give each its own."
@@ -117,36 +120,50 @@ def cluster_of_tf_config(text: str) -> Cluster | None:
     """
     try:
         described = json.loads(text)
-        jobs = {
-            job: list_of_texts(value) for job, value in (described.get("cluster") or {}).items()
-        }
+        jobs = jobs_of(described)
         if not jobs:
             return None
-        kind, index = described["task"]["type"], int(described["task"]["index"])
-        require_workers(jobs, index)
-        own = jobs[kind][index]
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        kind, index = described["task"]["type"], whole_number(described["task"]["index"])
+        require_workers(jobs, kind, index)
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        is_told = isinstance(error, ValueError)
+        reason = in_one_line(error) if is_told else "a part is missing, or of another kind"
         raise ConfigurationError(
-            f"TF_CONFIG describes no cluster: {in_one_line(error)}. It is to be of the form {FORM}."
+            f"TF_CONFIG describes no cluster: {reason}. It is to be of the form {FORM}."
         ) from error
     addresses = (*jobs.get("chief", ()), *jobs.get("worker", ()))
-    return Cluster(addresses, addresses.index(own))
+    return Cluster(addresses, addresses.index(jobs[kind][index]))
 
 
-def require_workers(jobs: Mapping[str, Sequence[str]], index: int) -> None:
-    """Raises ValueError unless there are workers and at most one chief, and nothing else."""
-    if index < 0:
-        raise ValueError(f"there is no worker {index}")
+def jobs_of(described: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The addresses in what TF_CONFIG describes, by the type of the workers."""
+    if described.keys() & {"chief", "worker"}:
+        raise ValueError('its workers stand outside of "cluster"')
+    jobs = described.get("cluster") or {}
+    return {job: list_of_texts(addresses) for job, addresses in jobs.items()}
+
+
+def whole_number(value: Any) -> int:
+    """The value, which must be a whole number from 0 on, or a text that is one."""
+    if isinstance(value, bool) or not re.fullmatch("[0-9]{1,9}", str(value)):
+        raise ValueError(f"the index {value!r} is no number from 0 on")
+    return int(value)
+
+
+def require_workers(jobs: Mapping[str, Sequence[str]], kind: str, index: int) -> None:
+    """Raises ValueError unless there are workers and at most one chief, this one among them."""
     if others := jobs.keys() - {"chief", "worker"}:
         raise ValueError(f"there is no use for {', '.join(sorted(others))} here, only for workers")
     if len(jobs.get("chief", ())) > 1:
         raise ValueError("there are several chiefs")
+    if index >= len(jobs.get(kind, ())):
+        raise ValueError(f"it has no {kind} {index}; they count from 0")
 
 
 def list_of_texts(value: Any) -> list[str]:
     """The value, which must be a list of texts."""
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise TypeError(f"{value!r} is no list of addresses")
+        raise ValueError(f"{value!r} is no list of addresses")
     return value
 
 

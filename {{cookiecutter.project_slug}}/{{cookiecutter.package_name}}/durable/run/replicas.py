@@ -1,6 +1,7 @@
 """Training on several devices and machines: a replica of the models on each, by `tf.distribute`."""
 
 import faulthandler
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,8 +12,11 @@ import tensorflow as tf
 from ..checkpoint.workers import Workers
 from ..data.protocol import Data, SharedData
 from ..errors import PACKAGE, ConfigurationError
+from .agreement import require_same_settings
 from .cluster import Cluster, find_cluster
 from .settings import RunSettings, seconds_of
+
+log = logging.getLogger(__name__)
 
 
 class WholeVariables:
@@ -93,8 +97,20 @@ def start_strategy(config: RunSettings) -> tf.distribute.Strategy:
     """The strategy that --strategy names; call it before TensorFlow's first operation.
 
     Raises:
-        ConfigurationError: there are no such devices.
+        ConfigurationError: there are no such devices, or the workers do not go together.
+        WorkerLost: one of them has not started in time.
     """
+    strategy = choose_strategy(config)
+    replicas, workers = strategy.num_replicas_in_sync, Workers(strategy)
+    if workers.count > 1 and workers.is_chief:
+        log.info("Training with %d workers, on %d devices in all.", workers.count, replicas)
+    elif workers.count == 1 and replicas > 1:
+        log.info("Training on %d devices.", replicas)
+    return strategy
+
+
+def choose_strategy(config: RunSettings) -> tf.distribute.Strategy:
+    """The strategy that --strategy names, with the other workers where there are some."""
     kind = config.strategy
     if kind == "multi-worker":
         return start_workers(require_cluster(find_cluster(), config), config)
@@ -104,12 +120,14 @@ def start_strategy(config: RunSettings) -> tf.distribute.Strategy:
             return start_workers(cluster, config)
     else:
         require_no_cluster(config)
+    if kind == "none" and (config.cpu_devices or 1) > 1:
+        raise ConfigurationError("--cpu-devices goes with --strategy mirrored, or auto.")
     if cluster_in_tf_config() is None:
         os.environ.pop("TF_CONFIG", None)  # TensorFlow reads it too, and fails where it is empty
     if config.cpu_devices is not None:
         split_cpu(config.cpu_devices)
     devices = accelerators() if config.cpu_devices is None else []
-    if kind == "none" or (kind == "auto" and len(devices) < 2):
+    if kind == "none" or (kind == "auto" and max(len(devices), config.cpu_devices or 1) < 2):
         return single_device()
     if devices:
         return Mirrored(devices)
@@ -152,7 +170,8 @@ def start_workers(cluster: Cluster, config: RunSettings) -> tf.distribute.Strate
     """Waits for the other workers, and joins them.
 
     Raises:
-        ConfigurationError: another process has the port of this one.
+        ConfigurationError: another process has the port of this one, or another worker was given
+            other settings.
         WorkerLost: one of them has not started in time.
     """
     seconds = seconds_of("worker-timeout", config.worker_timeout)
@@ -169,9 +188,11 @@ def start_workers(cluster: Cluster, config: RunSettings) -> tf.distribute.Strate
     # Should one end just now, TensorFlow would wait for an hour, and no thread of Python's runs.
     faulthandler.dump_traceback_later(seconds, exit=True)  # with code 1
     try:
-        return MultiWorker(resolver)
+        strategy = MultiWorker(resolver)
     finally:
         faulthandler.cancel_dump_traceback_later()
+    require_same_settings(Workers(strategy), config)
+    return strategy
 
 
 def single_device() -> tf.distribute.Strategy:

@@ -38,6 +38,7 @@ COUNTS = (
 )
 
 Settings = TypeVar("Settings", bound="RunSettings")
+LONGEST = 36500 * 86400  # seconds; no timer goes on for much longer
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,9 @@ def seconds_of(name: str, time: str) -> float:
         raise ConfigurationError(
             f"--{name} {time!r} is not possible: give {hint}a time such as 30s, 10m, 2h or 7d."
         )
-    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    seconds = int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    require(seconds <= LONGEST, name, time, "at most 36500d")
+    return seconds
 
 
 def steps_to_profile(profile: str | None) -> range:

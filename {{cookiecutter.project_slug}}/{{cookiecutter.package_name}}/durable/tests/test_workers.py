@@ -58,6 +58,19 @@ def test_one_that_never_starts_is_not_waited_for_for_ever(tmp_path):
     assert re.search(r"Worker 1 did not start at localhost:\d+ within the 2 s", errors)
 
 
+def test_workers_that_were_given_other_settings_end_before_they_train(tmp_path):
+    given = ["--strategy", "multi-worker", "--root"]
+    clusters = enumerate(local_clusters(2))
+    workers = [
+        start(*given, tmp_path / f"{index}", "--seed", index, environment={"TF_CONFIG": cluster})
+        for index, cluster in clusters
+    ]
+    for code, _, errors in [finish(worker) for worker in workers]:
+        assert code == 2
+        assert "Worker 1 was started with other settings than worker 0: --seed 1, not 0." in errors
+    assert not list(tmp_path.iterdir())
+
+
 def test_one_that_does_nothing_is_not_waited_for_for_ever(monkeypatch, capsys):
     codes, ended = [], threading.Event()
 
