@@ -141,7 +141,7 @@ def test_workers_that_nothing_names(tmp_path, capsys):
     assert run_main(training.main, "--root", tmp_path, *wrong) == 2
     assert "--cpu-devices goes with --strategy mirrored" in capsys.readouterr().err
     assert run_main(training.main, "--root", tmp_path, "--cpu-devices", 2) == 2
-    assert "--cpu-devices goes with --strategy mirrored, or auto" in capsys.readouterr().err
+    assert "--cpu-devices goes with --strategy mirrored, or auto." in capsys.readouterr().err
     for time in ("soon", "40000d"):
         with pytest.raises(ConfigurationError, match="worker-timeout"):
             RunSettings(worker_timeout=time)

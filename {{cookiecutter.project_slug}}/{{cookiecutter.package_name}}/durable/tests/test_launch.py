@@ -211,8 +211,8 @@ def test_a_second_signal_leaves_nothing(start_launcher, script):
         read_until(process, f"got {signal.SIGTERM:d}")
     assert all(map(is_alive, pids))
     process.send_signal(signal.SIGINT)
-    code, output, _ = finish(process)
-    assert (code, output) == (128 + signal.SIGINT, "")
+    code, output, errors = finish(process)
+    assert (code, output, errors) == (128 + signal.SIGINT, "", "")
     assert not any(map(is_alive, pids))
 
 
@@ -281,7 +281,7 @@ sys.exit(end)
 
 @pytest.mark.parametrize(
     ("end", "starts", "code"),
-    [(0, 1, 0), (1, 3, 1), (7, 3, 7), (-9, 3, 137), (-11, 3, 139)]
+    [(0, 1, 0), (1, 3, 1), (7, 3, 7), (200, 3, 200), (-9, 3, 137), (-11, 3, 139)]
     + [(code, 1, code) for code in (2, 3, 4, 5, 143)],
 )
 def test_what_may_be_mended_is_started_again(script, tmp_path, capfd, end, starts, code):
