@@ -175,8 +175,8 @@ class Launcher(AbstractContextManager["Launcher"]):
         self._workers.remove(worker)
 
     def _tell_failure(self, number: int, code: int) -> None:
-        if code < 0 and self._stop is not None:
-            return  # by that signal, since it did not listen yet, or came twice
+        if self._stop is not None and (code == -self._stop or (code < 0 and self._at_once)):
+            return  # by the signal that was passed on: it did not listen yet, or that came twice
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         others = f" The others have {self._grace:g} seconds to end." if self._workers else ""
         say(f"Worker {number} {how}.{others}")
