@@ -123,7 +123,7 @@ def cluster_of_tf_config(text: str) -> Cluster | None:
         jobs = jobs_of(described)
         if not jobs:
             return None
-        kind, index = described["task"]["type"], whole_number(described["task"]["index"])
+        kind, index = described["task"]["type"], index_of(described["task"])
         require_workers(jobs, kind, index)
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         is_told = isinstance(error, ValueError)
@@ -143,8 +143,9 @@ def jobs_of(described: Mapping[str, Any]) -> dict[str, list[str]]:
     return {job: list_of_texts(addresses) for job, addresses in jobs.items()}
 
 
-def whole_number(value: Any) -> int:
-    """The value, which must be a whole number from 0 on, or a text that is one."""
+def index_of(task: Mapping[str, Any]) -> int:
+    """The index of a task, which must be a whole number from 0 on, or a text that is one."""
+    value = task["index"]
     if isinstance(value, bool) or not re.fullmatch("[0-9]{1,9}", str(value)):
         raise ValueError(f"the index {value!r} is no number from 0 on")
     return int(value)

@@ -111,7 +111,9 @@ def start_strategy(config: RunSettings) -> tf.distribute.Strategy:
 
 def choose_strategy(config: RunSettings) -> tf.distribute.Strategy:
     """The strategy that --strategy names, with the other workers where there are some."""
-    kind = config.strategy
+    kind, named = config.strategy, cluster_in_tf_config()
+    if named is None:
+        os.environ.pop("TF_CONFIG", None)  # TensorFlow reads it too, and fails where it is empty
     if kind == "multi-worker":
         return start_workers(require_cluster(find_cluster(), config), config)
     if kind == "auto" and config.cpu_devices is None:
@@ -119,21 +121,20 @@ def choose_strategy(config: RunSettings) -> tf.distribute.Strategy:
         if cluster is not None and len(cluster.addresses) > 1:
             return start_workers(cluster, config)
     else:
-        require_no_cluster(config)
-    if kind == "none" and (config.cpu_devices or 1) > 1:
+        require_no_cluster(named, config)
+    cpus = config.cpu_devices or 1
+    if kind == "none" and cpus > 1:
         raise ConfigurationError("--cpu-devices goes with --strategy mirrored, or auto.")
-    if cluster_in_tf_config() is None:
-        os.environ.pop("TF_CONFIG", None)  # TensorFlow reads it too, and fails where it is empty
     if config.cpu_devices is not None:
         split_cpu(config.cpu_devices)
     devices = accelerators() if config.cpu_devices is None else []
-    if kind == "none" or (kind == "auto" and max(len(devices), config.cpu_devices or 1) < 2):
+    if kind == "none" or (kind == "auto" and max(len(devices), cpus) < 2):
         return single_device()
     if devices:
         return Mirrored(devices)
-    cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
+    parts = [device.name for device in tf.config.list_logical_devices("CPU")]
     # TensorFlow's default for CPUs lets several strategies of one process get in each other's way.
-    return Mirrored(cpus[: config.cpu_devices], tf.distribute.ReductionToOneDevice())
+    return Mirrored(parts[: config.cpu_devices], tf.distribute.ReductionToOneDevice())
 
 
 def require_cluster(cluster: Cluster | None, config: RunSettings) -> Cluster:
@@ -155,9 +156,8 @@ def cluster_in_tf_config() -> Cluster | None:
     return find_cluster({"TF_CONFIG": os.environ.get("TF_CONFIG", "")})
 
 
-def require_no_cluster(config: RunSettings) -> None:
+def require_no_cluster(cluster: Cluster | None, config: RunSettings) -> None:
     """Raises ConfigurationError where TF_CONFIG names workers that would not know of each other."""
-    cluster = cluster_in_tf_config()
     if cluster is not None and len(cluster.addresses) > 1:
         raise ConfigurationError(
             f"TF_CONFIG names {len(cluster.addresses)} workers, and --strategy is "

@@ -244,9 +244,14 @@ def require_exact_after_a_kill(folder, run, *arguments):
     assert last >= 42
     for each in (killed, straight):
         assert run(*each, "--max-steps", last + 10) == 0
-    runs = [folder / name / "runs/default" for name in ("killed", "straight")]
-    end = f"checkpoints/ckpt-{last + 10}"
-    assert saved_values(runs[0] / end) == saved_values(runs[1] / end)
+    require_same_run(folder / "killed", folder / "straight", last + 10)
+
+
+def require_same_run(root, other, step):
+    """The runs of two roots have the same values at a step, bit for bit, and the same log."""
+    runs = [folder / "runs/default" for folder in (root, other)]
+    saved = [saved_values(run / f"checkpoints/ckpt-{step}") for run in runs]
+    assert saved[0] == saved[1]
     assert log_of(runs[0]) == log_of(runs[1])
 
 

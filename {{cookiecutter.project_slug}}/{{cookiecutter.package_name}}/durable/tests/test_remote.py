@@ -62,6 +62,11 @@ def plugin(tmp_path_factory):
     return folder
 
 
+def python_path(plugin):
+    """Where a process finds the project and the object store."""
+    return os.pathsep.join([str(PROJECT), str(plugin)])
+
+
 @pytest.fixture
 def store(plugin, tmp_path, monkeypatch):
     """The folder in which an empty object store keeps its objects."""
@@ -100,7 +105,7 @@ def run(*arguments, code=0):
 def test_a_killed_run_ends_as_one_that_was_never_stopped(store, plugin, straight, monkeypatch):
     def killed_at(change):
         monkeypatch.setenv("OBJECT_STORE_KILL", f"{change}")
-        path = os.pathsep.join([str(PROJECT), str(plugin)])
+        path = python_path(plugin)
         code, output, errors = finish(start("--root", ROOT, *settings, path=path))
         assert code == -9, errors
         assert errors.count("where no file can be locked") == 1
@@ -129,7 +134,7 @@ def test_a_killed_run_ends_as_one_that_was_never_stopped(store, plugin, straight
 
 def test_two_workers_keep_one_run_there(store, plugin, monkeypatch, tmp_path):
     def started():
-        path = os.pathsep.join([str(PROJECT), str(plugin)])
+        path = python_path(plugin)
         workers = ["--strategy", "multi-worker", "--epochs", "2", "--model.hidden", "8"]
         processes = start_workers(2, "--root", ROOT, *workers, path=path)
         return [finish(process) for process in processes]
@@ -313,7 +318,7 @@ def test_a_store_that_takes_nothing_is_told(store, capsys):
 
 
 def test_commands_that_import_no_tensorflow_reach_it(trained, plugin):
-    path = os.pathsep.join([str(PROJECT), str(plugin)])
+    path = python_path(plugin)
     process = subprocess.run(
         [sys.executable, "-m", bare.__name__, "list", "--root", ROOT, "--json"],
         env=os.environ | {"PYTHONPATH": path, "PYTHONUTF8": "1"},

@@ -18,8 +18,8 @@ from .helpers import (
     log_of,
     manager_of,
     require_exact_after_a_kill,
+    require_same_run,
     run_main,
-    saved_values,
     train,
     variables_of,
 )
@@ -120,10 +120,7 @@ def test_a_run_goes_on_with_more_and_with_fewer_devices(tmp_path, capsys):
 def test_a_pipeline_goes_on_with_the_same_bits(tmp_path):
     for epochs, root in ((2, "straight"), (1, "resumed"), (2, "resumed")):
         assert run_to(epochs, tmp_path / root, 2, "--data.name", "pipeline") == 0
-    runs = [tmp_path / name / "runs/default" for name in ("straight", "resumed")]
-    saved = [saved_values(run / "checkpoints/ckpt-88") for run in runs]
-    assert saved[0] == saved[1]
-    assert log_of(runs[0]) == log_of(runs[1])
+    require_same_run(tmp_path / "resumed", tmp_path / "straight", 88)
 
 
 def test_killed_in_the_middle(tmp_path):
@@ -233,9 +230,11 @@ def test_a_step_whose_gradients_are_not_finite_on_one_replica_is_dropped_by_all(
     """The scale is so high at first that the second half of each batch overflows."""
     config = RunSettings(strategy="mirrored", cpu_devices=2)
     strategy, data = start_strategy(config), images()
-    with strategy.scope():
-        task = Numbers(optimizer=scaled(keras.optimizers.SGD(0.01)))
-    TrainState(task, data.element_spec, config=config, strategy=strategy)
+
+    def dropping():
+        return Numbers(optimizer=scaled(keras.optimizers.SGD(0.01)))
+
+    task = state_of(dropping, data, strategy, config).task
     before = [weight.numpy() for weight in task.model.trainable_variables]
     (x, y) = next(iter(data.batches(0, 0, 1)))
     one_bad = (tf.concat([x[:4], x[4:] * np.float32(3e38)], 0), y)

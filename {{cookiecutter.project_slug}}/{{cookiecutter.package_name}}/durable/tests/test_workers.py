@@ -11,7 +11,7 @@ from ..run import agreement
 from ..run.agreement import Watchdog
 from ..run.settings import RunSettings
 from ..run.worker import local_clusters
-from .helpers import finish, log_of, read_until, saved_values, start, start_workers
+from .helpers import finish, read_until, require_same_run, start, start_workers, steps_in
 
 
 def test_what_is_killed_or_stopped_goes_on_exactly(tmp_path):
@@ -20,15 +20,12 @@ def test_what_is_killed_or_stopped_goes_on_exactly(tmp_path):
     torn, straight = ([*arguments, "--root", tmp_path / name] for name in ("torn", "straight"))
     checkpoints = tmp_path / "torn/runs/default/checkpoints"
 
-    def newest():
-        return max(int(re.sub(r"\D", "", file.stem)) for file in checkpoints.glob("ckpt-*.index"))
-
     def hit(worker, number, began):
         processes = start_workers(2, *torn, "--epochs", "1000")
         read_until(processes[0], began)
         read_until(processes[0], "/1000")  # the first epoch that ends
         processes[worker].send_signal(number)
-        return [finish(process) for process in processes], newest()
+        return [finish(process) for process in processes], max(steps_in(checkpoints))
 
     lost, first = hit(0, signal.SIGKILL, "starting from scratch")
     assert lost[0][0] == -signal.SIGKILL
@@ -44,10 +41,7 @@ def test_what_is_killed_or_stopped_goes_on_exactly(tmp_path):
 
     ended = [finish(process) for process in start_workers(2, *straight, "--max-steps", third)]
     assert [code for code, _, _ in ended] == [0, 0], ended
-    runs = [tmp_path / name / "runs/default" for name in ("torn", "straight")]
-    saved = [saved_values(run / f"checkpoints/ckpt-{third}") for run in runs]
-    assert saved[0] == saved[1]
-    assert log_of(runs[0]) == log_of(runs[1])
+    require_same_run(tmp_path / "torn", tmp_path / "straight", third)
 
 
 def test_one_that_never_starts_is_not_waited_for_for_ever(tmp_path):
